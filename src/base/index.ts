@@ -1,0 +1,12 @@
+/**
+ * The ground that every part stands on: time, errors, units, lifecycle, back-off, checksum.
+ *
+ * Imports nothing of ours. `clock.ts` is the only file with real timers and real time; `errors.ts` is the catalogue of
+ * every error that crosses a part's surface.
+ */
+export { Backoff, type BackoffOptions } from './backoff.ts';
+export { type Clock, systemClock, type Timer } from './clock.ts';
+export { crc32c } from './crc32c.ts';
+export { type ErrorCode, errorCatalogue, HoldfastError, reasonOf } from './errors.ts';
+export { type Service, ServiceStack, type StopFailure } from './lifecycle.ts';
+export { formatDuration, formatSize, parseDuration, parseSize } from './units.ts';

@@ -1,0 +1,19 @@
+/**
+ * The words of the trade, pure values and functions: message, message id, topic, client id.
+ *
+ * A message id is 64 bits, boot number (24) · position in that boot (40), shown as 16 upper-case hexadecimal digits.
+ * It rises in the order of acceptance and holds no time, since a board without a battery-backed clock has none to give.
+ */
+export { deviceIdOf, fullClientId } from './client-id.ts';
+export type { ClockQuality, Message, Origin, QoS, StoredMessage } from './message.ts';
+export {
+  bootOf,
+  formatMessageId,
+  makeMessageId,
+  maxBoot,
+  maxPosition,
+  parseMessageId,
+  positionOf,
+} from './message-id.ts';
+export { maxTopicLevels, topicFilterProblem, topicMatches, topicNameProblem } from './topic.ts';
+export { entriesMatching, TopicTree } from './topic-tree.ts';

@@ -1,0 +1,9 @@
+/**
+ * What the gateway says of itself: log lines, figures, health conditions.
+ *
+ * A condition is declared as data by the part that can tell, raised and cleared by it, and shown by whoever is asked
+ * (`status`, `/readyz`). A figure is a counter that its owner adds to, or a gauge that is read when asked for.
+ */
+export { type ActiveCondition, type Condition, Health } from './health.ts';
+export { type Logger, silentLogger } from './logger.ts';
+export { Counter, type Labels, Metrics, type Series } from './metrics.ts';
