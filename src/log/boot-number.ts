@@ -1,0 +1,46 @@
+import { open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** A small number that survives everything but the loss of its file: where the boot number is kept beside the store. */
+export interface NumberFile {
+  /** The number, or 0 where there is none or it does not parse. */
+  read(): Promise<number>;
+  /** Resolved once it is on the disk. */
+  write(value: number): Promise<void>;
+}
+
+/** Replaced as a whole and fsynced, the directory too. */
+export class AtomicNumberFile implements NumberFile {
+  readonly #path: string;
+
+  constructor(path: string) {
+    this.#path = path;
+  }
+
+  async read(): Promise<number> {
+    try {
+      const text = (await readFile(this.#path, 'utf8')).trim();
+      return /^\d{1,8}$/.test(text) ? Number(text) : 0;
+    } catch {
+      return 0;
+    }
+  }
+
+  async write(value: number): Promise<void> {
+    const temporary = `${this.#path}.new`;
+    const file = await open(temporary, 'w', 0o600);
+    try {
+      await file.writeFile(`${value}\n`);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, this.#path);
+    const directory = await open(dirname(this.#path), 'r');
+    try {
+      await directory.sync();
+    } finally {
+      await directory.close();
+    }
+  }
+}

@@ -1,0 +1,132 @@
+import { crc32c } from '../base/index.ts';
+import type { ClockQuality, Message, StoredMessage } from '../domain/index.ts';
+import { messageBound, messageKind, readMessage, writeMessage } from './record.ts';
+
+const version = 1;
+export const chunkHeaderBytes = 40;
+const recordHeaderBytes = 8;
+
+/** What stands at the front of a chunk. */
+export interface ChunkHeader {
+  readonly first: bigint;
+  readonly count: number;
+  /** Wall time at which the chunk was begun, milliseconds. */
+  readonly wall: number;
+  /** Monotonic time of the same moment, milliseconds in its boot. */
+  readonly monotonic: number;
+  readonly quality: ClockQuality;
+}
+
+/** Gathers records for the next commit in one reused buffer. */
+export class ChunkWriter {
+  #buffer = Buffer.allocUnsafeSlow(64 * 1024);
+  #end = chunkHeaderBytes;
+  #count = 0;
+  #monotonic = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Bytes that the chunk would have if it were taken now. */
+  get bytes(): number {
+    return this.#end;
+  }
+
+  add(message: Message, monotonic: number): void {
+    if (this.#count === 0) this.#monotonic = monotonic;
+    const at = this.#end + recordHeaderBytes;
+    this.#reserve(at + messageBound(message));
+    const end = writeMessage(this.#buffer, at, message, Math.max(0, Math.round(monotonic - this.#monotonic)));
+    this.#buffer.writeUInt32LE(end - at, this.#end);
+    this.#buffer.writeUInt32LE(crc32c(this.#buffer, at, end), this.#end + 4);
+    this.#end = end;
+    this.#count += 1;
+  }
+
+  /** The chunk as bytes of its own; the writer is empty afterwards. `wall` and `quality` as of `now` (monotonic). */
+  take(first: bigint, now: number, wall: number, quality: ClockQuality): Buffer {
+    const begun = this.#monotonic;
+    const head = this.#buffer;
+    head.writeUInt8(version, 0);
+    head.writeUInt8(quality === 'synced' ? 1 : 0, 1);
+    head.writeUInt16LE(0, 2);
+    head.writeUInt32LE(this.#count, 4);
+    head.writeBigUInt64BE(first, 8);
+    head.writeDoubleLE(Math.round(wall - (now - begun)), 16);
+    head.writeDoubleLE(begun, 24);
+    head.writeUInt32LE(this.#end, 32);
+    head.writeUInt32LE(crc32c(head, 0, 36), 36);
+    const bytes = Buffer.allocUnsafeSlow(this.#end);
+    head.copy(bytes, 0, 0, this.#end);
+    this.#end = chunkHeaderBytes;
+    this.#count = 0;
+    if (this.#buffer.length > 1024 * 1024) this.#buffer = Buffer.allocUnsafeSlow(64 * 1024);
+    return bytes;
+  }
+
+  #reserve(bytes: number): void {
+    if (bytes <= this.#buffer.length) return;
+    const larger = Buffer.allocUnsafeSlow(Math.max(bytes, this.#buffer.length * 2));
+    this.#buffer.copy(larger, 0, 0, this.#end);
+    this.#buffer = larger;
+  }
+}
+
+/** The header of `chunk`, or undefined where it is damaged. `key`: the id it is stored under. */
+export function readChunkHeader(chunk: Buffer, key: bigint): ChunkHeader | undefined {
+  if (chunk.length < chunkHeaderBytes || chunk[0] !== version) return undefined;
+  if (chunk.readUInt32LE(36) !== crc32c(chunk, 0, 36) || chunk.readBigUInt64BE(8) !== key) return undefined;
+  return {
+    first: key,
+    count: chunk.readUInt32LE(4),
+    wall: chunk.readDoubleLE(16),
+    monotonic: chunk.readDoubleLE(24),
+    quality: chunk[1] === 1 ? 'synced' : 'unsynced',
+  };
+}
+
+/**
+ * Reads the messages of `chunk` with ids from `from` on into `into`. A record whose checksum is wrong is passed over.
+ * @returns how many records are damaged.
+ */
+export function readChunk(chunk: Buffer, header: ChunkHeader, from: bigint, into: StoredMessage[]): number {
+  const skip = from > header.first ? Number(from - header.first) : 0;
+  let damaged = 0;
+  let at = chunkHeaderBytes;
+  for (let index = 0; index < header.count; index++) {
+    if (at + recordHeaderBytes > chunk.length) return damaged + (header.count - Math.max(index, skip));
+    const start = at + recordHeaderBytes;
+    const end = start + chunk.readUInt32LE(at);
+    if (end > chunk.length) return damaged + (header.count - Math.max(index, skip));
+    if (index >= skip) {
+      const body =
+        chunk.readUInt32LE(at + 4) === crc32c(chunk, start, end) ? readMessage(chunk, start, end) : undefined;
+      if (body !== undefined) {
+        into.push(stored(body.message, header, index, body.offset));
+      } else if (chunk.readUInt32LE(at + 4) !== crc32c(chunk, start, end) || chunk[start] === messageKind) {
+        damaged += 1;
+      }
+    }
+    at = end;
+  }
+  return damaged;
+}
+
+function stored(message: Message, header: ChunkHeader, index: number, offset: number): StoredMessage {
+  return {
+    topic: message.topic,
+    payload: message.payload,
+    qos: message.qos,
+    retain: message.retain,
+    expiry: message.expiry,
+    origin: message.origin,
+    upstream: message.upstream,
+    clientId: message.clientId,
+    username: message.username,
+    id: header.first + BigInt(index),
+    time: header.wall + offset,
+    timeQuality: header.quality,
+    monotonic: header.monotonic + offset,
+  };
+}

@@ -1,0 +1,34 @@
+/**
+ * The log: one append-only sequence of records in a LevelDB directory, from which everything else is derived.
+ *
+ * Promise. `append` calls back only after the fsync that covers the record, or with an error. Ids rise in the order of
+ * acceptance and are never used twice, whatever is lost: the boot number is fsynced, in the store and in a file beside
+ * it, before the first id of a boot is used.
+ *
+ * Format. One value per group commit, a chunk, under `c` + the id of its first record. Chunk = header (40 bytes:
+ * version, clock quality, count, first id, wall and monotonic time, length, CRC-32C of the header), then records, each
+ * length (4), CRC-32C (4), body. A body begins with its kind; a reader passes over kinds it does not know. `record.ts` has
+ * the body of a message. A message may be kept beside the log under a name (`s` + name, a chunk of one record), written
+ * in the same batch as its record: that is how retained messages survive without an fsync of their own.
+ *
+ * Writing. What arrives while one fsync runs gathers for the next; `commitGap` sets a least time between two. Cursors
+ * ride with the next commit, or follow unsynced within a second: losing them costs duplicates only.
+ *
+ * Reading. What was committed lately is answered from memory. From disk a reader starts at the chunk that holds its id,
+ * found by seeking backwards, never by scanning from the front (deleted entries there cost a scan). Ids are contiguous in
+ * a boot, so a missing one is counted as lost; so is a record whose checksum is wrong. LevelDB verifies neither.
+ *
+ * Accounting and deletion go by segment: a run of chunks of one boot, of about 1 MiB or an hour. A closed segment's
+ * summary (`g` + first id) is written in the batch that opens the next one, so that a start reads one small entry per
+ * MiB and the chunks of the last segment, however large the log is. A segment is deleted once it exceeds the history's
+ * bounds and no queue needs it, or once a queue that drops its oldest exceeds its own. Space is given back by compaction
+ * behind the head, by volume.
+ *
+ * Failure. A store that does not open is repaired once, else moved aside as `log.corrupt-N`; a write that fails fails
+ * all that waited for it, and the store is closed and opened again under a new boot number until it works.
+ */
+export { AtomicNumberFile, type NumberFile } from './boot-number.ts';
+export { type Committed, Log, type LogDeps, type LogOptions, type QueueOptions, type StateChange } from './log.ts';
+export type { LogPage } from './reader.ts';
+export type { RetentionBounds } from './segments.ts';
+export { LevelStore, type Range, type Store, type StoreOpening, type Write } from './store.ts';

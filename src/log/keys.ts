@@ -1,0 +1,34 @@
+/**
+ * Keys of the log's directory, one leading letter each, so that each kind is one range:
+ * `c` + first id (8 bytes, big-endian): a chunk; `g` + first id: a closed segment; `s` + name: state of other parts;
+ * `u` + name: a cursor; `m` + name: the log's own notes.
+ */
+export const chunkPrefix = 0x63;
+export const segmentPrefix = 0x67;
+
+export function idKey(prefix: number, id: bigint): Buffer {
+  const key = Buffer.allocUnsafe(9);
+  key[0] = prefix;
+  key.writeBigUInt64BE(id, 1);
+  return key;
+}
+
+export function idOfKey(key: Buffer): bigint {
+  return key.readBigUInt64BE(1);
+}
+
+export function stateKey(name: string): Buffer {
+  return Buffer.from(`s${name}`);
+}
+
+export function cursorKey(name: string): Buffer {
+  return Buffer.from(`u${name}`);
+}
+
+export const bootKey: Buffer = Buffer.from('mboot');
+export const formatKey: Buffer = Buffer.from('mformat');
+
+/** The first key behind every key that starts with `letter`. */
+export function endOf(letter: string): Buffer {
+  return Buffer.from([letter.charCodeAt(0) + 1]);
+}

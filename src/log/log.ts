@@ -1,0 +1,482 @@
+import { type Clock, HoldfastError, reasonOf, type Service, type Timer } from '../base/index.ts';
+import {
+  type ClockQuality,
+  formatMessageId,
+  type Message,
+  makeMessageId,
+  maxBoot,
+  type StoredMessage,
+} from '../domain/index.ts';
+import type { Condition, Health, Logger, Metrics } from '../telemetry/index.ts';
+import type { NumberFile } from './boot-number.ts';
+import { ChunkWriter, readChunk, readChunkHeader } from './chunk.ts';
+import { bootKey, chunkPrefix, cursorKey, endOf, formatKey, idKey, idOfKey, segmentPrefix, stateKey } from './keys.ts';
+import { type LogPage, readPage } from './reader.ts';
+import { RecentChunks } from './recent.ts';
+import { decodeSegment, encodeSegment, type QueueBound, type RetentionBounds, Segments } from './segments.ts';
+import type { Store, Write } from './store.ts';
+
+export interface LogOptions {
+  /** Least time between the starts of two commits, milliseconds. */
+  readonly commitGap: number;
+  readonly history: RetentionBounds;
+  /** Bytes that may wait for a commit; beyond, an append is refused as `overloaded`. */
+  readonly maxPendingBytes: number;
+  /** Bytes of committed chunks kept in memory for readers that keep up. */
+  readonly recentBytes: number;
+}
+
+export interface LogDeps {
+  readonly store: Store;
+  readonly bootFile: NumberFile;
+  readonly clock: Clock;
+  readonly quality: () => ClockQuality;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  readonly options: LogOptions;
+}
+
+/** What a reader that must not lose its place is allowed to hold back. */
+export interface QueueOptions {
+  readonly maxBytes: number;
+  readonly maxRecords: number;
+  readonly overflow: 'drop_oldest' | 'reject';
+}
+
+/** Keeps (`keep`) the message itself under `key` beside the log, or deletes what is there, in the same commit. */
+export interface StateChange {
+  readonly key: string;
+  readonly keep: boolean;
+}
+
+/** Called once the record is on disk, or with the error where it will not be. */
+export type Committed = (error: HoldfastError | undefined) => void;
+
+const damaged: Condition = {
+  code: 'store_damaged',
+  severity: 'degraded',
+  text: 'The message store was damaged; what could be read was kept and the rest was set aside.',
+};
+const failing: Condition = {
+  code: 'store_failing',
+  severity: 'failed',
+  text: 'The message store cannot be written; nothing new is acknowledged until it can.',
+};
+
+const chunksFrom = idKey(chunkPrefix, 0n);
+const reopenDelay = 1_000;
+const housekeeping = 1_000;
+const compactionBytes = 8 * 1024 * 1024;
+
+/** The append-only log. See this folder's `index.ts` for its design. */
+export class Log implements Service {
+  readonly name = 'log';
+  readonly #deps: LogDeps;
+  readonly #recent: RecentChunks;
+  #segments = new Segments();
+  #writer = new ChunkWriter();
+  #waiting: Committed[] = [];
+  #changes: Write[] = [];
+  #boot = 0;
+  /** Id of the first record of the chunk that gathers. */
+  #gathering = 0n;
+  #committed = 0n;
+  #state: 'closed' | 'open' | 'failed' = 'closed';
+  #committing: Promise<void> | undefined;
+  #lastCommit = Number.NEGATIVE_INFINITY;
+  #timer: Timer | undefined;
+  #keeper: Timer | undefined;
+  #upkeep: Promise<void> | undefined;
+  #reclaim = 0;
+  #reclaimFrom = 0n;
+  readonly #cursors = new Map<string, bigint>();
+  readonly #moved = new Set<string>();
+  readonly #queues = new Map<string, QueueOptions>();
+  readonly #listeners = new Set<() => void>();
+  readonly #commits;
+  readonly #commitMs;
+  readonly #records;
+
+  constructor(deps: LogDeps) {
+    this.#deps = deps;
+    this.#recent = new RecentChunks(deps.options.recentBytes);
+    const { metrics } = deps;
+    this.#commits = metrics.counter('holdfast_log_commits_total', 'Group commits that reached the disk.');
+    this.#commitMs = metrics.counter('holdfast_log_commit_milliseconds_total', 'Time spent in commits.');
+    this.#records = metrics.counter('holdfast_log_records_total', 'Records that reached the disk.');
+    metrics.gauge('holdfast_log_bytes', 'Bytes of records kept.', () => this.#segments.bytes);
+    metrics.gauge('holdfast_log_messages', 'Records kept.', () => this.#segments.records);
+  }
+
+  /** Id of the oldest record kept; `next` where there is none. */
+  get head(): bigint {
+    return this.#segments.head ?? this.#committed;
+  }
+
+  /** Id behind the last committed record. */
+  get next(): bigint {
+    return this.#committed;
+  }
+
+  get size(): { readonly records: number; readonly bytes: number } {
+    return { records: this.#segments.records, bytes: this.#segments.bytes };
+  }
+
+  async start(): Promise<void> {
+    await this.#open();
+    this.#keeper = this.#deps.clock.every('log upkeep', housekeeping, () => this.#keep());
+  }
+
+  /** Commits what waits, then closes. */
+  async stop(): Promise<void> {
+    this.#keeper?.cancel();
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    while (this.#state === 'open' && (this.#committing !== undefined || this.#writer.count > 0)) {
+      await (this.#committing ?? this.#commit());
+    }
+    await this.#upkeep;
+    if (this.#state === 'open' && this.#moved.size > 0) {
+      await this.#deps.store.write(this.#takeCursors(), false).catch(() => undefined);
+    }
+    this.#state = 'closed';
+    this.#fail(new HoldfastError('unavailable', 'the gateway is stopping'));
+    await this.#deps.store.close();
+  }
+
+  /**
+   * Appends a message; `done` is called once it is on disk.
+   * @returns its id.
+   * @throws HoldfastError `unavailable`, `store_failed`, `store_full` or `overloaded`; `done` is not called then.
+   */
+  append(message: Message, done: Committed, change?: StateChange): bigint {
+    if (this.#state !== 'open') {
+      throw this.#state === 'failed'
+        ? new HoldfastError('store_failed', 'the message store cannot be written at the moment')
+        : new HoldfastError('unavailable', 'the message store is not open');
+    }
+    if (this.#writer.bytes + message.payload.length > this.#deps.options.maxPendingBytes) {
+      throw new HoldfastError('overloaded', 'too much waits for the disk');
+    }
+    if (this.#full) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
+    const id = this.#gathering + BigInt(this.#writer.count);
+    this.#writer.add(message, this.#deps.clock.monotonic());
+    this.#waiting.push(done);
+    if (change !== undefined) this.#changes.push(this.#changeOf(change, message, id));
+    if (this.#committing === undefined && this.#timer === undefined) this.#schedule();
+    return id;
+  }
+
+  /**
+   * Messages with ids from `from` on, committed ones only. `next === from` and no messages: nothing more now.
+   * What was committed lately comes from memory at once, the rest from the disk.
+   */
+  read(from: bigint, max: { readonly records: number; readonly bytes: number }): LogPage | Promise<LogPage> {
+    if (from >= this.#committed) return { messages: [], next: from, lost: 0 };
+    const page = this.#recent.read(from, max);
+    if (page !== undefined) return { ...page, lost: 0 };
+    if (this.#state !== 'open') return { messages: [], next: from, lost: 0 };
+    return readPage(this.#deps.store, from, this.#committed, max);
+  }
+
+  /** The messages kept beside the log under keys that start with `prefix`. */
+  async *kept(prefix: string): AsyncIterable<readonly [string, StoredMessage]> {
+    const gte = stateKey(prefix);
+    const lt = Buffer.concat([gte, Buffer.from([0xff])]);
+    for await (const [key, value] of this.#deps.store.entries({ gte, lt })) {
+      const header = value.length >= 16 ? readChunkHeader(value, value.readBigUInt64BE(8)) : undefined;
+      const messages: StoredMessage[] = [];
+      if (header !== undefined) readChunk(value, header, 0n, messages);
+      const name = key.toString('utf8', 1 + Buffer.byteLength(prefix));
+      if (messages[0] !== undefined) yield [name, messages[0]];
+      else this.#deps.logger.error({ key: name }, 'a kept message was damaged and is lost');
+    }
+  }
+
+  cursor(name: string): bigint | undefined {
+    return this.#cursors.get(name);
+  }
+
+  /** Remembers a reader's place: written with the next commit or within a second, unsynced. */
+  moveCursor(name: string, to: bigint): void {
+    this.#cursors.set(name, to);
+    this.#moved.add(name);
+  }
+
+  /** Declares that what lies at or above the cursor `name` is a queue: kept until read, within these bounds. */
+  holdFor(name: string, options: QueueOptions): void {
+    this.#queues.set(name, options);
+    if (!this.#cursors.has(name)) this.moveCursor(name, this.#committed);
+  }
+
+  /** Drops cursors that nobody declared in this run: an upstream that is no longer configured holds nothing back. */
+  dropOtherCursors(): void {
+    for (const name of this.#cursors.keys()) {
+      if (this.#queues.has(name)) continue;
+      this.#cursors.delete(name);
+      this.#moved.add(name);
+    }
+  }
+
+  /** What waits for the reader `name`. `oldest`: wall time in milliseconds. */
+  queued(name: string): { readonly records: number; readonly bytes: number; readonly oldest: number | undefined } {
+    return this.#segments.after(this.#cursors.get(name) ?? this.#committed);
+  }
+
+  /** Calls `listener` after each commit; returns what ends that. */
+  onCommit(listener: () => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+
+  /** Milliseconds since the oldest record that still waits for its commit came in; 0 where none waits. */
+  get commitStalledFor(): number {
+    return this.#committing === undefined ? 0 : this.#deps.clock.monotonic() - this.#lastCommit;
+  }
+
+  get #full(): boolean {
+    return this.#rejecting;
+  }
+  #rejecting = false;
+
+  async #open(): Promise<void> {
+    const { store, bootFile, logger, health } = this.#deps;
+    const begun = this.#deps.clock.monotonic();
+    const opening = await store.open();
+    if (opening.how === 'repaired' || opening.how === 'moved_aside') {
+      health.raise(damaged, opening.how === 'repaired' ? 'repaired' : `the old one is at ${opening.to}`);
+      logger.error(
+        opening,
+        opening.how === 'repaired' ? 'the store was damaged and repaired' : 'the store was moved aside',
+      );
+    }
+    const last = await this.#recover();
+    const stored = await store.get(bootKey);
+    const newest = Math.max(
+      await bootFile.read(),
+      stored?.length === 4 ? stored.readUInt32LE(0) : 0,
+      Number(last >> 40n),
+    );
+    if (newest >= maxBoot) throw new HoldfastError('start_failed', 'the boot numbers are used up');
+    this.#boot = newest + 1;
+    await bootFile.write(this.#boot);
+    const number = Buffer.allocUnsafe(4);
+    number.writeUInt32LE(this.#boot, 0);
+    await store.write(
+      [
+        { type: 'put', key: bootKey, value: number },
+        { type: 'put', key: formatKey, value: Buffer.from('1') },
+      ],
+      true,
+    );
+    this.#gathering = makeMessageId(this.#boot, 0);
+    this.#committed = this.#gathering;
+    this.#recent.clear();
+    this.#state = 'open';
+    const { records, bytes } = this.#segments;
+    const took = Math.round(this.#deps.clock.monotonic() - begun);
+    logger.info({ records, bytes, boot: this.#boot, how: opening.how, ms: took }, 'the log is open');
+  }
+
+  /** Reads cursors and segments, and the chunks behind the last closed segment. Returns the id behind the last record. */
+  async #recover(): Promise<bigint> {
+    const { store } = this.#deps;
+    const segments = new Segments();
+    this.#cursors.clear();
+    for await (const [key, value] of store.entries({ gte: Buffer.from('u'), lt: endOf('u') })) {
+      if (value.length === 8) this.#cursors.set(key.toString('utf8', 1), value.readBigUInt64BE(0));
+    }
+    let end = 0n;
+    for await (const [, value] of store.entries({ gte: idKey(segmentPrefix, 0n), lt: endOf('g') })) {
+      const segment = decodeSegment(value);
+      if (segment === undefined) continue;
+      segments.restore(segment);
+      end = segment.end;
+    }
+    const closed: Write[] = [];
+    for await (const [key, value] of store.entries({ gte: idKey(chunkPrefix, end), lt: endOf('c') })) {
+      const first = idOfKey(key);
+      const header = readChunkHeader(value, first);
+      if (header === undefined) {
+        this.#deps.health.raise(damaged, `a chunk at ${formatMessageId(first)} cannot be read`);
+        this.#deps.logger.error({ id: formatMessageId(first) }, 'a chunk is damaged and its records are lost');
+        continue;
+      }
+      const synced = header.quality === 'synced';
+      const segment = segments.add({ first, count: header.count, bytes: value.length, wall: header.wall, synced });
+      if (segment !== undefined) {
+        closed.push({ type: 'put', key: idKey(segmentPrefix, segment.first), value: encodeSegment(segment) });
+      }
+      end = first + BigInt(header.count);
+    }
+    if (closed.length > 0) await store.write(closed, false);
+    this.#segments = segments;
+    return end;
+  }
+
+  #schedule(): void {
+    const { clock, options } = this.#deps;
+    const wait = this.#lastCommit + options.commitGap - clock.monotonic();
+    const run = () => {
+      this.#timer = undefined;
+      this.#committing ??= this.#commit();
+    };
+    this.#timer = wait > 0 ? clock.after('log commit', wait, run) : clock.soon('log commit', run);
+  }
+
+  async #commit(): Promise<void> {
+    const { store, clock, quality } = this.#deps;
+    const waiting = this.#waiting;
+    const first = this.#gathering;
+    const begun = clock.monotonic();
+    const wall = clock.wall();
+    const chunk = this.#writer.take(first, begun, wall, quality());
+    const header = readChunkHeader(chunk, first);
+    if (header === undefined) throw new Error('a chunk just made does not read');
+    const writes = this.#changes;
+    this.#waiting = [];
+    this.#changes = [];
+    this.#gathering = first + BigInt(header.count);
+    this.#lastCommit = begun;
+    writes.push({ type: 'put', key: idKey(chunkPrefix, first), value: chunk }, ...this.#takeCursors());
+    const closed = this.#segments.add({
+      first,
+      count: header.count,
+      bytes: chunk.length,
+      wall: header.wall,
+      synced: header.quality === 'synced',
+    });
+    if (closed !== undefined) {
+      writes.push({ type: 'put', key: idKey(segmentPrefix, closed.first), value: encodeSegment(closed) });
+    }
+    let error: HoldfastError | undefined;
+    try {
+      await store.write(writes, true);
+    } catch (thrown) {
+      error = new HoldfastError('store_failed', `the message store cannot be written: ${reasonOf(thrown)}`, {
+        cause: thrown,
+      });
+    }
+    this.#committing = undefined;
+    if (error === undefined) {
+      this.#commits.add();
+      this.#commitMs.add(clock.monotonic() - begun);
+      this.#records.add(header.count);
+      this.#recent.add(header, chunk);
+      this.#committed = this.#gathering;
+    } else {
+      this.#failed(error);
+    }
+    for (const done of waiting) done(error);
+    if (this.#state === 'open' && this.#writer.count > 0 && this.#timer === undefined) this.#schedule();
+    if (error === undefined) for (const listener of this.#listeners) listener();
+  }
+
+  /** LevelDB stays in error until it is opened anew: so do that, under a new boot number, until it works. */
+  #failed(error: HoldfastError): void {
+    const { logger, health, clock } = this.#deps;
+    this.#state = 'failed';
+    health.raise(failing, error.message);
+    logger.error({ reason: error.message }, 'a commit failed; the store is opened anew');
+    this.#timer?.cancel();
+    this.#fail(error);
+    this.#timer = clock.after('log reopen', reopenDelay, () => {
+      this.#timer = undefined;
+      void this.#reopen();
+    });
+  }
+
+  async #reopen(): Promise<void> {
+    const { store, health, logger } = this.#deps;
+    if (this.#state !== 'failed') return;
+    try {
+      await this.#upkeep;
+      await store.close();
+      const cursors = new Map(this.#cursors);
+      await this.#open();
+      for (const [name, at] of cursors) this.moveCursor(name, at);
+      health.clear(failing);
+      for (const listener of this.#listeners) listener();
+    } catch (thrown) {
+      this.#failed(new HoldfastError('store_failed', reasonOf(thrown), { cause: thrown }));
+      logger.debug({ reason: reasonOf(thrown) }, 'the store does not open yet');
+    }
+  }
+
+  /** Tells all that wait for the next commit that it will not come. */
+  #fail(error: HoldfastError): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    this.#changes = [];
+    this.#writer = new ChunkWriter();
+    for (const done of waiting) done(error);
+  }
+
+  #changeOf(change: StateChange, message: Message, id: bigint): Write {
+    const key = stateKey(change.key);
+    if (!change.keep) return { type: 'del', key };
+    const { clock, quality } = this.#deps;
+    const single = new ChunkWriter();
+    const now = clock.monotonic();
+    single.add(message, now);
+    return { type: 'put', key, value: single.take(id, now, clock.wall(), quality()) };
+  }
+
+  #takeCursors(): Write[] {
+    const writes: Write[] = [];
+    for (const name of this.#moved) {
+      const at = this.#cursors.get(name);
+      if (at === undefined) {
+        writes.push({ type: 'del', key: cursorKey(name) });
+        continue;
+      }
+      const value = Buffer.allocUnsafe(8);
+      value.writeBigUInt64BE(at, 0);
+      writes.push({ type: 'put', key: cursorKey(name), value });
+    }
+    this.#moved.clear();
+    return writes;
+  }
+
+  #keep(): void {
+    if (this.#state !== 'open' || this.#upkeep !== undefined) return;
+    this.#upkeep = this.#tidy()
+      .catch((thrown: unknown) => this.#deps.logger.warn({ reason: reasonOf(thrown) }, 'the log was not tidied'))
+      .finally(() => {
+        this.#upkeep = undefined;
+      });
+  }
+
+  async #tidy(): Promise<void> {
+    const { store, clock, quality, options, logger, metrics } = this.#deps;
+    if (this.#moved.size > 0) await store.write(this.#takeCursors(), false);
+    const queues: QueueBound[] = [...this.#queues].map(([name, queue]) => ({
+      at: this.#cursors.get(name) ?? this.#committed,
+      maxBytes: queue.maxBytes,
+      maxRecords: queue.maxRecords,
+      dropsOldest: queue.overflow === 'drop_oldest',
+    }));
+    this.#rejecting = queues.some((queue) => !queue.dropsOldest && this.#segments.exceeds(queue));
+    const gone = this.#segments.trim(options.history, queues, { wall: clock.wall(), synced: quality() === 'synced' });
+    for (const segment of gone) {
+      const range = { gte: idKey(chunkPrefix, segment.first), lt: idKey(chunkPrefix, segment.end) };
+      await store.write([{ type: 'del', key: idKey(segmentPrefix, segment.first) }], false);
+      await store.clear(range);
+      this.#reclaim += segment.bytes;
+      metrics
+        .counter('holdfast_log_trimmed_total', 'Records deleted by retention.')
+        .add(Number(segment.end - segment.first));
+    }
+    if (this.#reclaim > compactionBytes) {
+      const until = idKey(chunkPrefix, this.head);
+      await store.compact({
+        gte: this.#reclaimFrom === 0n ? chunksFrom : idKey(chunkPrefix, this.#reclaimFrom),
+        lt: until,
+      });
+      logger.debug({ bytes: this.#reclaim }, 'space was given back');
+      this.#reclaim = 0;
+      this.#reclaimFrom = this.head;
+    }
+  }
+}

@@ -1,0 +1,155 @@
+/** A run of neighbouring chunks of one boot: the unit of accounting and of deletion. */
+export interface Segment {
+  /** Id of its first record. */
+  readonly first: bigint;
+  /** Id behind its last record. */
+  readonly end: bigint;
+  readonly bytes: number;
+  /** Wall time of its newest chunk, milliseconds, and whether that clock was synchronised. */
+  readonly newest: number;
+  readonly synced: boolean;
+}
+
+/** Bounds of what is kept. A segment goes once one of them is exceeded and nobody needs it any more. */
+export interface RetentionBounds {
+  readonly maxBytes: number;
+  /** Milliseconds. */
+  readonly maxAge: number;
+  readonly maxRecords: number;
+}
+
+/** A reader that has not yet got everything: what lies at or above `at` is its queue. */
+export interface QueueBound {
+  readonly at: bigint;
+  readonly maxBytes: number;
+  readonly maxRecords: number;
+  readonly dropsOldest: boolean;
+}
+
+const segmentBytes = 1024 * 1024;
+const segmentAge = 3_600_000;
+const segmentRecordBytes = 45;
+
+export function encodeSegment(segment: Segment): Buffer {
+  const bytes = Buffer.allocUnsafe(segmentRecordBytes);
+  bytes.writeBigUInt64BE(segment.first, 0);
+  bytes.writeBigUInt64BE(segment.end, 8);
+  bytes.writeDoubleLE(segment.bytes, 16);
+  bytes.writeDoubleLE(segment.newest, 24);
+  bytes[32] = segment.synced ? 1 : 0;
+  bytes.fill(0, 33);
+  return bytes;
+}
+
+export function decodeSegment(bytes: Buffer): Segment | undefined {
+  if (bytes.length !== segmentRecordBytes) return undefined;
+  return {
+    first: bytes.readBigUInt64BE(0),
+    end: bytes.readBigUInt64BE(8),
+    bytes: bytes.readDoubleLE(16),
+    newest: bytes.readDoubleLE(24),
+    synced: bytes[32] === 1,
+  };
+}
+
+/** The segments of a log, oldest first: closed ones and the one that grows. Pure accounting; ids rise. */
+export class Segments {
+  readonly #closed: Segment[] = [];
+  #open: { -readonly [K in keyof Segment]: Segment[K] } | undefined;
+  #openedAt = 0;
+  #bytes = 0;
+  #records = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  get records(): number {
+    return this.#records;
+  }
+
+  get head(): bigint | undefined {
+    return (this.#closed[0] ?? this.#open)?.first;
+  }
+
+  /** Takes a segment that an earlier run closed; call in rising order, before any `add`. */
+  restore(segment: Segment): void {
+    this.#closed.push(segment);
+    this.#bytes += segment.bytes;
+    this.#records += Number(segment.end - segment.first);
+  }
+
+  /**
+   * Accounts for a chunk. `contiguous`: it continues where the last one ended, in the same boot.
+   * @returns the segment that this chunk closed, to be stored, where it closed one.
+   */
+  add(chunk: { first: bigint; count: number; bytes: number; wall: number; synced: boolean }): Segment | undefined {
+    const open = this.#open;
+    let closed: Segment | undefined;
+    if (
+      open !== undefined &&
+      (open.end !== chunk.first || open.bytes >= segmentBytes || Math.abs(chunk.wall - this.#openedAt) >= segmentAge)
+    ) {
+      closed = { ...open };
+      this.#closed.push(closed);
+      this.#open = undefined;
+    }
+    if (this.#open === undefined) {
+      this.#openedAt = chunk.wall;
+      this.#open = { first: chunk.first, end: chunk.first, bytes: 0, newest: chunk.wall, synced: chunk.synced };
+    }
+    this.#open.end = chunk.first + BigInt(chunk.count);
+    this.#open.bytes += chunk.bytes;
+    this.#open.newest = chunk.wall;
+    this.#open.synced = chunk.synced;
+    this.#bytes += chunk.bytes;
+    this.#records += chunk.count;
+    return closed;
+  }
+
+  /** Records and bytes at or above `from`. Bytes of the segment that holds `from` are taken in proportion. */
+  after(from: bigint): { records: number; bytes: number; oldest: number | undefined } {
+    let records = 0;
+    let bytes = 0;
+    let oldest: number | undefined;
+    for (let index = this.#closed.length; index >= 0; index--) {
+      const segment = index === this.#closed.length ? this.#open : this.#closed[index];
+      if (segment === undefined) continue;
+      if (segment.end <= from) break;
+      const all = Number(segment.end - segment.first);
+      const above = from > segment.first ? Number(segment.end - from) : all;
+      records += above;
+      bytes += all === 0 ? 0 : Math.round((segment.bytes * above) / all);
+      if (above > 0) oldest = segment.newest;
+    }
+    return { records, bytes, oldest };
+  }
+
+  /**
+   * The closed segments to delete now, oldest first; they are forgotten here.
+   * Age counts only where both clocks, then and now, were synchronised.
+   */
+  trim(bounds: RetentionBounds, queues: readonly QueueBound[], now: { wall: number; synced: boolean }): Segment[] {
+    const gone: Segment[] = [];
+    for (let segment = this.#closed[0]; segment !== undefined; segment = this.#closed[0]) {
+      const old = now.synced && segment.synced && now.wall - segment.newest > bounds.maxAge;
+      const over = this.#bytes > bounds.maxBytes || this.#records > bounds.maxRecords || old;
+      const { end } = segment;
+      const waiting = queues.filter((queue) => queue.at < end);
+      const overflowing = waiting.some((queue) => queue.dropsOldest && this.exceeds(queue));
+      const kept = waiting.some((queue) => !queue.dropsOldest || !this.exceeds(queue));
+      if (!(over || overflowing) || kept) break;
+      this.#closed.shift();
+      this.#bytes -= segment.bytes;
+      this.#records -= Number(segment.end - segment.first);
+      gone.push(segment);
+    }
+    return gone;
+  }
+
+  /** Whether what waits for `queue` is more than it may be. */
+  exceeds(queue: QueueBound): boolean {
+    const { bytes, records } = this.after(queue.at);
+    return bytes > queue.maxBytes || records > queue.maxRecords;
+  }
+}

@@ -1,0 +1,146 @@
+import { existsSync } from 'node:fs';
+import { mkdir, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { ClassicLevel } from 'classic-level';
+import { reasonOf } from '../base/index.ts';
+
+/** One write of a batch. */
+export type Write =
+  | { readonly type: 'put'; readonly key: Buffer; readonly value: Buffer }
+  | { readonly type: 'del'; readonly key: Buffer };
+
+export interface Range {
+  readonly gte: Buffer;
+  readonly lt: Buffer;
+  readonly reverse?: boolean;
+}
+
+/** An ordered store of bytes: what the log needs of LevelDB, so that a test can stand in for the disk. */
+export interface Store {
+  /** Opens it, repairing or moving aside what does not open; says what it did about it. */
+  open(): Promise<StoreOpening>;
+  close(): Promise<void>;
+  /** Writes all or nothing; with `sync`, resolved only once it is on the disk. */
+  write(writes: readonly Write[], sync: boolean): Promise<void>;
+  get(key: Buffer): Promise<Buffer | undefined>;
+  /** Entries in key order. */
+  entries(range: Range): AsyncIterable<readonly [Buffer, Buffer]>;
+  /** Deletes a range, unsynced. */
+  clear(range: Range): Promise<void>;
+  /** Gives the space of deleted entries in the range back. */
+  compact(range: Range): Promise<void>;
+  /** Approximate bytes on disk of the range. */
+  size(range: Range): Promise<number>;
+}
+
+export type StoreOpening =
+  | { readonly how: 'opened' | 'created' }
+  | { readonly how: 'repaired'; readonly reason: string }
+  | { readonly how: 'moved_aside'; readonly reason: string; readonly to: string };
+
+const options = {
+  keyEncoding: 'buffer',
+  valueEncoding: 'buffer',
+  cacheSize: 1 << 20,
+  writeBufferSize: 1 << 20,
+  maxOpenFiles: 64,
+} as const;
+
+/** A LevelDB directory. */
+export class LevelStore implements Store {
+  readonly #directory: string;
+  #db: ClassicLevel<Buffer, Buffer> | undefined;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  async open(): Promise<StoreOpening> {
+    await mkdir(dirname(this.#directory), { recursive: true });
+    const existed = existsSync(this.#directory);
+    let reason: string;
+    try {
+      await this.#open();
+      return { how: existed ? 'opened' : 'created' };
+    } catch (thrown) {
+      if (isLocked(thrown)) throw thrown;
+      reason = reasonOf(thrown);
+    }
+    try {
+      await ClassicLevel.repair(this.#directory);
+      await this.#open();
+      return { how: 'repaired', reason };
+    } catch (thrown) {
+      reason = `${reason}; repair: ${reasonOf(thrown)}`;
+    }
+    const to = await this.#moveAside();
+    await this.#open();
+    return { how: 'moved_aside', reason, to };
+  }
+
+  async close(): Promise<void> {
+    const db = this.#db;
+    this.#db = undefined;
+    await db?.close();
+  }
+
+  write(writes: readonly Write[], sync: boolean): Promise<void> {
+    return this.#opened().batch(writes as Write[], { sync });
+  }
+
+  get(key: Buffer): Promise<Buffer | undefined> {
+    return this.#opened().get(key);
+  }
+
+  async *entries(range: Range): AsyncIterable<readonly [Buffer, Buffer]> {
+    const iterator = this.#opened().iterator({ ...range, highWaterMarkBytes: 256 * 1024 });
+    try {
+      for (let batch = await iterator.nextv(64); batch.length > 0; batch = await iterator.nextv(64)) yield* batch;
+    } finally {
+      await iterator.close();
+    }
+  }
+
+  clear(range: Range): Promise<void> {
+    return this.#opened().clear({ gte: range.gte, lt: range.lt });
+  }
+
+  compact(range: Range): Promise<void> {
+    return this.#opened().compactRange(range.gte, range.lt);
+  }
+
+  size(range: Range): Promise<number> {
+    return this.#opened().approximateSize(range.gte, range.lt);
+  }
+
+  #opened(): ClassicLevel<Buffer, Buffer> {
+    if (this.#db === undefined) throw new Error('the store is closed');
+    return this.#db;
+  }
+
+  async #open(): Promise<void> {
+    const db = new ClassicLevel<Buffer, Buffer>(this.#directory, options);
+    try {
+      await db.open();
+    } catch (thrown) {
+      await db.close().catch(() => undefined);
+      throw thrown;
+    }
+    this.#db = db;
+  }
+
+  async #moveAside(): Promise<string> {
+    for (let n = 1; ; n++) {
+      const to = `${this.#directory}.corrupt-${n}`;
+      if (existsSync(to)) continue;
+      await rename(this.#directory, to);
+      await rm(`${to}/LOCK`, { force: true });
+      return to;
+    }
+  }
+}
+
+function isLocked(thrown: unknown): boolean {
+  const cause = thrown instanceof Error ? thrown.cause : undefined;
+  return cause instanceof Error && 'code' in cause && cause.code === 'LEVEL_LOCKED';
+}
