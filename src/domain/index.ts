@@ -15,5 +15,12 @@ export {
   parseMessageId,
   positionOf,
 } from './message-id.ts';
-export { maxTopicLevels, topicFilterProblem, topicMatches, topicNameProblem } from './topic.ts';
+export {
+  filterCovers,
+  filtersOverlap,
+  maxTopicLevels,
+  topicFilterProblem,
+  topicMatches,
+  topicNameProblem,
+} from './topic.ts';
 export { entriesMatching, TopicTree } from './topic-tree.ts';

@@ -64,3 +64,33 @@ function endOfLevel(text: string, from: number): number {
   const at = text.indexOf('/', from);
   return at === -1 ? text.length : at;
 }
+
+/** Whether every topic that `filter` matches is matched by `pattern` too (both valid filters). */
+export function filterCovers(pattern: string, filter: string): boolean {
+  const wide = pattern.split('/');
+  const narrow = filter.split('/');
+  if ((filter[0] === '$') !== (pattern[0] === '$') && /^[+#]/.test(pattern)) return false;
+  for (let at = 0; ; at++) {
+    const w = wide[at];
+    const n = narrow[at];
+    if (w === '#') return true;
+    if (w === undefined || n === undefined) return w === n;
+    if (n === '#') return false;
+    if (w !== '+' && w !== n) return false;
+  }
+}
+
+/** Whether some topic is matched by both filters. */
+export function filtersOverlap(a: string, b: string): boolean {
+  if (a[0] === '$' && /^[+#]/.test(b)) return false;
+  if (b[0] === '$' && /^[+#]/.test(a)) return false;
+  const left = a.split('/');
+  const right = b.split('/');
+  for (let at = 0; ; at++) {
+    const l = left[at];
+    const r = right[at];
+    if (l === '#' || r === '#') return true;
+    if (l === undefined || r === undefined) return l === r;
+    if (l !== '+' && r !== '+' && l !== r) return false;
+  }
+}

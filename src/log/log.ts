@@ -1,5 +1,6 @@
 import { type Clock, HoldfastError, reasonOf, type Service, type Timer } from '../base/index.ts';
 import {
+  bootOf,
   type ClockQuality,
   formatMessageId,
   type Message,
@@ -88,6 +89,9 @@ export class Log implements Service {
   #timer: Timer | undefined;
   #keeper: Timer | undefined;
   #upkeep: Promise<void> | undefined;
+  #rejecting = false;
+  /** The boot number this process began with; a store opened anew gets a higher one under the same monotonic clock. */
+  #firstBoot = 0;
   #reclaim = 0;
   #reclaimFrom = 0n;
   readonly #cursors = new Map<string, bigint>();
@@ -159,7 +163,7 @@ export class Log implements Service {
     if (this.#writer.bytes + message.payload.length > this.#deps.options.maxPendingBytes) {
       throw new HoldfastError('overloaded', 'too much waits for the disk');
     }
-    if (this.#full) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
+    if (this.#rejecting) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
     const id = this.#gathering + BigInt(this.#writer.count);
     this.#writer.add(message, this.#deps.clock.monotonic());
     this.#waiting.push(done);
@@ -235,10 +239,13 @@ export class Log implements Service {
     return this.#committing === undefined ? 0 : this.#deps.clock.monotonic() - this.#lastCommit;
   }
 
-  get #full(): boolean {
-    return this.#rejecting;
+  /** Milliseconds since `message` was accepted; undefined where the clocks cannot tell. */
+  age(message: StoredMessage): number | undefined {
+    const { clock, quality } = this.#deps;
+    if (bootOf(message.id) >= this.#firstBoot) return clock.monotonic() - message.monotonic;
+    if (message.timeQuality !== 'synced' || quality() !== 'synced') return undefined;
+    return Math.max(0, clock.wall() - message.time);
   }
-  #rejecting = false;
 
   async #open(): Promise<void> {
     const { store, bootFile, logger, health } = this.#deps;
@@ -260,6 +267,7 @@ export class Log implements Service {
     );
     if (newest >= maxBoot) throw new HoldfastError('start_failed', 'the boot numbers are used up');
     this.#boot = newest + 1;
+    if (this.#firstBoot === 0) this.#firstBoot = this.#boot;
     await bootFile.write(this.#boot);
     const number = Buffer.allocUnsafe(4);
     number.writeUInt32LE(this.#boot, 0);

@@ -1,0 +1,163 @@
+import { randomBytes } from 'node:crypto';
+import { type Clock, HoldfastError, type Service, type Timer } from '../base/index.ts';
+import type { Logger, Metrics } from '../telemetry/index.ts';
+
+export type Protocol = 'coap' | 'mqtt';
+
+/** Why a client's connection ended. */
+export type EndReason =
+  | 'normal'
+  | 'keepalive_timeout'
+  | 'taken_over'
+  | 'socket_error'
+  | 'protocol_error'
+  | 'server_shutdown';
+
+/** A client that connects. */
+export interface Arrival {
+  /** Full client id. */
+  readonly clientId: string;
+  readonly username: string;
+  readonly protocol: Protocol;
+  /** Peer address for people, e.g. `192.0.2.7:40000`. */
+  readonly address: string;
+  /** Milliseconds without a sign of life after which it is gone; 0 = its own protocol sees to that. */
+  readonly timeout: number;
+  /** Called once when the connection ends for another reason than the edge's own `close`. */
+  readonly onEnd: (reason: EndReason) => void;
+}
+
+/** A client's connection. */
+export interface Connection extends Arrival {
+  /** Wall time, milliseconds. */
+  readonly connectedAt: number;
+  /** 128 random bits, base64url: proves later requests. */
+  readonly token: string;
+  /** Monotonic time of the last authenticated sign of life, milliseconds. */
+  lastSeen: number;
+}
+
+const sweepInterval = 1_000;
+const tokenBytes = 16;
+const tokenPool = 256;
+
+/** Who is connected, one connection per client id whatever the protocol. In memory; one sweep finds the silent ones. */
+export class ConnectionRegistry implements Service {
+  readonly name = 'connections';
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #maxClients: number;
+  readonly #connections = new Map<string, Connection>();
+  readonly #counts = { coap: 0, mqtt: 0 };
+  readonly #expired;
+  #sweep: Timer | undefined;
+  #random = Buffer.alloc(0);
+  #randomAt = 0;
+
+  constructor(deps: { clock: Clock; logger: Logger; metrics: Metrics; maxClients: number }) {
+    this.#clock = deps.clock;
+    this.#logger = deps.logger;
+    this.#maxClients = deps.maxClients;
+    for (const protocol of ['coap', 'mqtt'] as const) {
+      deps.metrics.gauge('holdfast_connections', 'Clients connected.', () => this.#counts[protocol], { protocol });
+    }
+    this.#expired = deps.metrics.counter('holdfast_connections_expired_total', 'Clients gone without a sign of life.');
+  }
+
+  async start(): Promise<void> {
+    this.#sweep = this.#clock.every('connection sweep', sweepInterval, () => this.#expire());
+  }
+
+  async stop(): Promise<void> {
+    this.#sweep?.cancel();
+    for (const connection of [...this.#connections.values()]) this.#end(connection, 'server_shutdown');
+  }
+
+  /** Clients connected. */
+  count(protocol: Protocol): number {
+    return this.#counts[protocol];
+  }
+
+  /**
+   * Takes a client in; an older connection of the same client id ends as `taken_over`.
+   * @throws HoldfastError `limit_reached`.
+   */
+  open(arrival: Arrival): Connection {
+    const older = this.#connections.get(arrival.clientId);
+    if (older === undefined && this.#connections.size >= this.#maxClients) {
+      throw new HoldfastError('limit_reached', `the limit of ${this.#maxClients} clients is reached`);
+    }
+    if (older !== undefined) this.#end(older, 'taken_over');
+    const connection: Connection = {
+      clientId: arrival.clientId,
+      username: arrival.username,
+      protocol: arrival.protocol,
+      address: arrival.address,
+      timeout: arrival.timeout,
+      onEnd: arrival.onEnd,
+      connectedAt: this.#clock.wall(),
+      token: this.#token(),
+      lastSeen: this.#clock.monotonic(),
+    };
+    this.#connections.set(connection.clientId, connection);
+    this.#counts[connection.protocol] += 1;
+    this.#logger.debug(
+      { client: connection.clientId, protocol: connection.protocol, address: connection.address },
+      'connected',
+    );
+    return connection;
+  }
+
+  find(clientId: string): Connection | undefined {
+    return this.#connections.get(clientId);
+  }
+
+  /** An authenticated sign of life. */
+  touch(connection: Connection): void {
+    connection.lastSeen = this.#clock.monotonic();
+  }
+
+  /** The edge says that a connection is over; its `onEnd` is not called. Nothing happens where it was not the current one. */
+  close(connection: Connection, reason: EndReason): void {
+    if (this.#connections.get(connection.clientId) === connection) this.#remove(connection, reason);
+  }
+
+  #expire(): void {
+    const now = this.#clock.monotonic();
+    for (const connection of this.#connections.values()) {
+      if (connection.timeout === 0 || now - connection.lastSeen <= connection.timeout) continue;
+      this.#expired.add();
+      this.#end(connection, 'keepalive_timeout');
+    }
+  }
+
+  #end(connection: Connection, reason: EndReason): void {
+    this.#remove(connection, reason);
+    connection.onEnd(reason);
+  }
+
+  #remove(connection: Connection, reason: EndReason): void {
+    this.#connections.delete(connection.clientId);
+    this.#counts[connection.protocol] -= 1;
+    this.#logger.debug({ client: connection.clientId, protocol: connection.protocol, reason }, 'disconnected');
+  }
+
+  #token(): string {
+    if (this.#randomAt >= this.#random.length) {
+      this.#random = randomBytes(tokenBytes * tokenPool);
+      this.#randomAt = 0;
+    }
+    const at = this.#randomAt;
+    this.#randomAt += tokenBytes;
+    return this.#random.toString('base64url', at, at + tokenBytes);
+  }
+}
+
+/** Whether `given` is the connection's token, in time that does not depend on where they differ. */
+export function tokenMatches(connection: Connection, given: string): boolean {
+  const { token } = connection;
+  let difference = token.length ^ given.length;
+  for (let at = 0; at < token.length; at++)
+    difference |= token.charCodeAt(at) ^ given.charCodeAt(at % (given.length || 1));
+  return difference === 0;
+}

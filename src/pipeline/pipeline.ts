@@ -1,0 +1,158 @@
+import { type Clock, HoldfastError, type Service } from '../base/index.ts';
+import type { AccessRules } from '../connections/index.ts';
+import { type Message, type Origin, type StoredMessage, TopicTree, topicNameProblem } from '../domain/index.ts';
+import type { StateChange } from '../log/index.ts';
+import type { Counter, Logger, Metrics } from '../telemetry/index.ts';
+import { type RetainedBounds, RetainedMessages } from './retained.ts';
+
+/** What the pipeline needs of the log. */
+export interface PipelineLog {
+  append(message: Message, done: (error: HoldfastError | undefined) => void, change?: StateChange): bigint;
+  kept(prefix: string): AsyncIterable<readonly [string, StoredMessage]>;
+  age(message: StoredMessage): number | undefined;
+}
+
+/** A local subscriber: gets each message with its id, in the order of ids, in the same turn as it was accepted. */
+export type Subscriber = (message: Message, id: bigint) => void;
+
+/** Called once the message is on disk, with its id, or with the error where it is not. */
+export type Accepted = (error?: HoldfastError, id?: bigint) => void;
+
+export interface PipelineOptions {
+  /** Bytes. */
+  readonly maxPayload: number;
+  readonly retained: RetainedBounds;
+}
+
+const retainedPrefix = 'retained/';
+const origins: readonly Origin[] = ['coap', 'mqtt', 'rest', 'upstream', 'gateway'];
+
+/** The one way in for every message, and the way out to local subscribers. */
+export class Pipeline implements Service {
+  readonly name = 'pipeline';
+  readonly #log: PipelineLog;
+  readonly #rules: AccessRules;
+  readonly #options: PipelineOptions;
+  readonly #clock: Clock;
+  readonly #logger: Logger;
+  readonly #tree = new TopicTree<Subscriber>();
+  readonly #retained: RetainedMessages;
+  readonly #received: Readonly<Record<Origin, Counter>>;
+  readonly #accepted: Counter;
+  readonly #metrics: Metrics;
+
+  constructor(deps: {
+    log: PipelineLog;
+    rules: AccessRules;
+    clock: Clock;
+    logger: Logger;
+    metrics: Metrics;
+    options: PipelineOptions;
+  }) {
+    this.#log = deps.log;
+    this.#rules = deps.rules;
+    this.#options = deps.options;
+    this.#clock = deps.clock;
+    this.#logger = deps.logger;
+    this.#metrics = deps.metrics;
+    this.#retained = new RetainedMessages(deps.options.retained, (message) => deps.log.age(message));
+    const received = (origin: Origin) =>
+      deps.metrics.counter('holdfast_messages_received_total', 'Messages offered.', { protocol: origin });
+    this.#received = Object.fromEntries(origins.map((origin) => [origin, received(origin)])) as Record<Origin, Counter>;
+    this.#accepted = deps.metrics.counter('holdfast_messages_acknowledged_total', 'Messages on disk and acknowledged.');
+    deps.metrics.gauge('holdfast_retained_messages', 'Retained messages.', () => this.#retained.count);
+  }
+
+  /** Reads the retained messages back. */
+  async start(): Promise<void> {
+    for await (const [, message] of this.#log.kept(retainedPrefix)) this.#retained.set(message);
+    if (this.#retained.count > 0) this.#logger.info({ messages: this.#retained.count }, 'retained messages are back');
+  }
+
+  async stop(): Promise<void> {
+    return undefined;
+  }
+
+  get retained(): Pick<RetainedMessages, 'get' | 'matching' | 'topics'> {
+    return this.#retained;
+  }
+
+  /**
+   * Checks, logs and routes a message. Local subscribers get it at once; `done` follows when it is on disk. Where it is
+   * refused, `done` is called at once with `invalid_topic`, `payload_too_large`, `access_denied`, `limit_reached`,
+   * `overloaded`, `store_full`, `store_failed` or `unavailable`, and nobody gets it.
+   */
+  publish(message: Message, done: Accepted): void {
+    this.#received[message.origin].add();
+    let id: bigint;
+    try {
+      this.#admit(message);
+      id = this.#log.append(
+        message,
+        (error) => {
+          if (error === undefined) {
+            this.#accepted.add();
+            done(undefined, id);
+          } else {
+            this.#refused(error);
+            done(error);
+          }
+        },
+        message.retain ? { key: retainedPrefix + message.topic, keep: message.payload.length > 0 } : undefined,
+      );
+    } catch (thrown) {
+      if (!(thrown instanceof HoldfastError)) throw thrown;
+      this.#refused(thrown);
+      done(thrown);
+      return;
+    }
+    if (message.retain) this.#retain(message, id);
+    this.#tree.match(message.topic, (subscriber) => subscriber(message, id));
+  }
+
+  /** Files a subscriber under a valid filter; returns what takes it out again. */
+  subscribe(filter: string, subscriber: Subscriber): () => void {
+    this.#tree.add(filter, subscriber);
+    return () => void this.#tree.delete(filter, subscriber);
+  }
+
+  #admit(message: Message): void {
+    const problem = topicNameProblem(message.topic);
+    if (problem !== undefined) throw new HoldfastError('invalid_topic', `invalid topic: ${problem}`);
+    if (message.payload.length > this.#options.maxPayload) {
+      throw new HoldfastError(
+        'payload_too_large',
+        `payload of ${message.payload.length} bytes, limit ${this.#options.maxPayload}`,
+      );
+    }
+    if (message.origin === 'gateway') return;
+    if (message.topic.startsWith('$SYS/'))
+      throw new HoldfastError('access_denied', '$SYS topics are the gateway’s own');
+    if (message.origin !== 'upstream' && !this.#rules.allows(message, 'publish', message.topic)) {
+      throw new HoldfastError('access_denied', 'not allowed to publish to this topic');
+    }
+    if (message.retain && message.payload.length > 0) this.#retained.check(message.topic, message.payload.length);
+  }
+
+  #retain(message: Message, id: bigint): void {
+    this.#retained.set({
+      topic: message.topic,
+      payload: Buffer.from(message.payload),
+      qos: message.qos,
+      retain: true,
+      expiry: message.expiry,
+      origin: message.origin,
+      upstream: message.upstream,
+      clientId: message.clientId,
+      username: message.username,
+      id,
+      time: this.#clock.wall(),
+      timeQuality: 'synced',
+      monotonic: this.#clock.monotonic(),
+    });
+  }
+
+  #refused(error: HoldfastError): void {
+    this.#metrics.counter('holdfast_messages_refused_total', 'Messages refused.', { reason: error.code }).add();
+  }
+}
