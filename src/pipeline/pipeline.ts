@@ -36,6 +36,7 @@ export class Pipeline implements Service {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #tree = new TopicTree<Subscriber>();
+  readonly #everything = new Set<Subscriber>();
   readonly #retained: RetainedMessages;
   readonly #received: Readonly<Record<Origin, Counter>>;
   readonly #accepted: Counter;
@@ -107,6 +108,7 @@ export class Pipeline implements Service {
       return;
     }
     if (message.retain) this.#retain(message, id);
+    for (const subscriber of this.#everything) subscriber(message, id);
     this.#tree.match(message.topic, (subscriber) => subscriber(message, id));
   }
 
@@ -114,6 +116,12 @@ export class Pipeline implements Service {
   subscribe(filter: string, subscriber: Subscriber): () => void {
     this.#tree.add(filter, subscriber);
     return () => void this.#tree.delete(filter, subscriber);
+  }
+
+  /** A subscriber to every message, `$` topics included; returns what takes it out again. */
+  onMessage(subscriber: Subscriber): () => void {
+    this.#everything.add(subscriber);
+    return () => void this.#everything.delete(subscriber);
   }
 
   #admit(message: Message): void {

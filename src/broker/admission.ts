@@ -1,0 +1,234 @@
+import type { AedesOptions, AuthenticateError, Client } from 'aedes';
+import { HoldfastError, reasonOf } from '../base/index.ts';
+import type {
+  AccessRules,
+  Authenticator,
+  Connection,
+  ConnectionRegistry,
+  EndReason,
+  Identity,
+} from '../connections/index.ts';
+import { fullClientId, type Message, type QoS, topicFilterProblem, topicMatches } from '../domain/index.ts';
+import type { Logger, Metrics } from '../telemetry/index.ts';
+
+/** The way in for messages. */
+export interface MessageSink {
+  publish(message: Message, done: (error?: HoldfastError, id?: bigint) => void): void;
+}
+
+export interface AdmissionDeps {
+  readonly appId: string;
+  readonly authenticator: Authenticator;
+  readonly rules: AccessRules;
+  readonly registry: ConnectionRegistry;
+  readonly sink: MessageSink;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly maxSubscriptions: number;
+}
+
+interface Admitted extends Identity {
+  connection: Connection | undefined;
+  reason: EndReason;
+}
+
+const identifierRejected = 2;
+const serverUnavailable = 3;
+const badLogin = 4;
+const notAuthorized = 5;
+const nobody: Identity = { clientId: '', username: '' };
+
+/** Who may connect, publish and subscribe over MQTT: aedes's hooks, answered from what the other protocols use too. */
+export class MqttAdmission {
+  readonly #deps: AdmissionDeps;
+  readonly #admitted = new WeakMap<Client, Admitted>();
+  readonly #clean = new WeakMap<Client, boolean>();
+  readonly #denied;
+
+  constructor(deps: AdmissionDeps) {
+    this.#deps = deps;
+    this.#denied = deps.metrics.counter(
+      'holdfast_mqtt_denied_total',
+      'Publishes acknowledged and dropped by access rules.',
+    );
+  }
+
+  /** The hooks, as aedes takes them. */
+  get hooks(): AedesOptions {
+    return {
+      preConnect: (client, packet, callback) => {
+        this.#clean.set(client, packet.clean !== false || (packet.clientId ?? '') !== '');
+        callback(null, true);
+      },
+      authenticate: (client, username, password, done) => void this.#authenticate(client, username, password, done),
+      authorizePublish: (client, packet, callback) => {
+        const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload;
+        const { topic, qos, retain } = packet;
+        this.#publish(client, { topic, payload, qos, retain, messageId: messageIdOf(packet) }, callback);
+      },
+      authorizeSubscribe: (client, subscription, callback) => {
+        callback(null, this.#maySubscribe(client, subscription.topic) ? subscription : null);
+      },
+      authorizeForward: (client, packet) => {
+        if (packet.qos === 0) return slow(client) ? null : packet;
+        packet.qos = Math.min(packet.qos, grantedQos(client, packet.topic)) as QoS;
+        return packet;
+      },
+    };
+  }
+
+  /** The client has its CONNACK. */
+  ready(client: Client): void {
+    const admitted = this.#admitted.get(client);
+    if (admitted === undefined) return;
+    try {
+      admitted.connection = this.#deps.registry.open({
+        clientId: admitted.clientId,
+        username: admitted.username,
+        protocol: 'mqtt',
+        address: addressOf(client),
+        timeout: 0,
+        onEnd: () => {
+          admitted.connection = undefined;
+          client.close();
+        },
+      });
+    } catch (thrown) {
+      this.#deps.logger.warn({ client: admitted.clientId, reason: reasonOf(thrown) }, 'a client was sent away');
+      client.close();
+    }
+  }
+
+  /** Says why the connection is about to end, where that is known before it does. */
+  failed(client: Client, reason: EndReason): void {
+    const admitted = this.#admitted.get(client);
+    if (admitted !== undefined && admitted.reason === 'normal') admitted.reason = reason;
+  }
+
+  gone(client: Client): void {
+    const admitted = this.#admitted.get(client);
+    if (admitted?.connection !== undefined) this.#deps.registry.close(admitted.connection, admitted.reason);
+  }
+
+  async #authenticate(
+    client: Client,
+    username: string | undefined,
+    password: Buffer | undefined,
+    done: (error: AuthenticateError | null, success: boolean | null) => void,
+  ): Promise<void> {
+    const { authenticator, appId, logger } = this.#deps;
+    try {
+      if (this.#clean.get(client) === false)
+        return done(refusal('a client id is needed for a session', identifierRejected), null);
+      const clientId = fullClientId(client.id, appId);
+      const login = await authenticator.login(username, password?.toString());
+      if (!login.ok) {
+        logger.info({ client: clientId, address: addressOf(client) }, 'a login was refused');
+        return done(refusal('not authorized', username === undefined ? notAuthorized : badLogin), null);
+      }
+      // one identity, whether the AppID was written out or not; aedes files the session under it
+      Object.assign(client, { id: clientId });
+      this.#admitted.set(client, { clientId, username: login.username, connection: undefined, reason: 'normal' });
+      done(null, true);
+    } catch (thrown) {
+      const code =
+        thrown instanceof HoldfastError && thrown.code === 'invalid_client_id' ? identifierRejected : serverUnavailable;
+      logger.info({ address: addressOf(client), reason: reasonOf(thrown) }, 'a login was refused');
+      done(refusal(reasonOf(thrown), code), null);
+    }
+  }
+
+  /**
+   * The message is on disk, or routed where it is QoS 0, before `callback` lets the acknowledgement out. An error ends the
+   * connection without one. A refusal by the rules is acknowledged and dropped, as MQTT 3.1.1 §3.3.5 has it.
+   */
+  #publish(
+    client: Client | null,
+    packet: { topic: string; payload: Uint8Array; qos: QoS; retain: boolean; messageId: number | undefined },
+    callback: (error?: Error | null) => void,
+  ): void {
+    const who: Identity = client === null ? nobody : (this.#admitted.get(client) ?? nobody);
+    const message: Message = {
+      topic: packet.topic,
+      payload: packet.payload,
+      qos: packet.qos,
+      retain: packet.retain,
+      expiry: 0,
+      origin: 'mqtt',
+      upstream: '',
+      clientId: who.clientId,
+      username: who.username,
+    };
+    const accept = () =>
+      this.#deps.sink.publish(message, (error) => {
+        if (error?.code === 'access_denied') {
+          this.#denied.add();
+          this.#deps.logger.debug({ client: who.clientId, topic: packet.topic }, 'a publish was not allowed');
+        } else if (error !== undefined) {
+          if (packet.qos > 0) return callback(error);
+          this.#deps.logger.debug({ client: who.clientId, reason: error.message }, 'a QoS 0 message was dropped');
+        }
+        if (packet.qos > 0) callback(null);
+      });
+    if (packet.qos === 2 && client !== null && packet.messageId !== undefined) {
+      // sent again before its PUBREL: aedes answers it from its store, and it must not be logged twice
+      incoming(client, packet.messageId).then(() => callback(null), accept);
+      return;
+    }
+    accept();
+    if (packet.qos === 0) callback(null);
+  }
+
+  #maySubscribe(client: Client, filter: string): boolean {
+    const who = this.#admitted.get(client) ?? nobody;
+    if (filter.startsWith('$share/') || topicFilterProblem(filter) !== undefined) return false;
+    if (Object.keys(subscriptionsOf(client)).length >= this.#deps.maxSubscriptions) return false;
+    return filter.startsWith('$SYS/') || this.#deps.rules.allows(who, 'subscribe', filter);
+  }
+}
+
+function refusal(text: string, returnCode: number): AuthenticateError {
+  return Object.assign(new Error(text), { returnCode }) as AuthenticateError;
+}
+
+function messageIdOf(packet: object): number | undefined {
+  return 'messageId' in packet && typeof packet.messageId === 'number' ? packet.messageId : undefined;
+}
+
+interface ClientInside {
+  readonly subscriptions: Readonly<Record<string, { readonly qos?: number }>>;
+  readonly broker: { readonly persistence: { incomingGetPacket(client: Client, packet: object): Promise<unknown> } };
+}
+
+function subscriptionsOf(client: Client): ClientInside['subscriptions'] {
+  return (client as unknown as ClientInside).subscriptions;
+}
+
+function incoming(client: Client, messageId: number): Promise<unknown> {
+  return (client as unknown as ClientInside).broker.persistence.incomingGetPacket(client, { messageId });
+}
+
+/** The highest QoS among the client's subscriptions that match: aedes lowers it for filters without wildcards only. */
+function grantedQos(client: Client, topic: string): number {
+  let granted = 0;
+  const subscriptions = subscriptionsOf(client);
+  for (const filter in subscriptions) {
+    const qos = subscriptions[filter]?.qos ?? 0;
+    if (qos > granted && topicMatches(filter, topic)) granted = qos;
+  }
+  return granted;
+}
+
+/** Whether the client does not read what it is sent: QoS 0 is then dropped, so that nobody else waits for it. */
+function slow(client: Client): boolean {
+  return 'writableNeedDrain' in client.conn && client.conn.writableNeedDrain === true;
+}
+
+function addressOf(client: Client): string {
+  const { conn, req } = client;
+  const socket = req?.socket ?? conn;
+  if (!('remoteAddress' in socket) || socket.remoteAddress === undefined) return '';
+  return socket.remoteAddress.includes(':')
+    ? `[${socket.remoteAddress}]:${socket.remotePort}`
+    : `${socket.remoteAddress}:${socket.remotePort}`;
+}
