@@ -90,6 +90,7 @@ export class Log implements Service {
   #keeper: Timer | undefined;
   #upkeep: Promise<void> | undefined;
   #rejecting = false;
+  #unread: bigint | undefined;
   /** The boot number this process began with; a store opened anew gets a higher one under the same monotonic clock. */
   #firstBoot = 0;
   #reclaim = 0;
@@ -181,7 +182,37 @@ export class Log implements Service {
     const page = this.#recent.read(from, max);
     if (page !== undefined) return { ...page, lost: 0 };
     if (this.#state !== 'open') return { messages: [], next: from, lost: 0 };
-    return readPage(this.#deps.store, from, this.#committed, max);
+    return readPage(this.#deps.store, from, this.#committed, max).catch((thrown: unknown) =>
+      this.#unreadable(from, thrown),
+    );
+  }
+
+  /**
+   * What to answer where the disk does not read: nothing, and a listener's call in a second to try again. The second time
+   * at the same place, what is left of that segment is given up and counted as lost, so that no reader stands still.
+   */
+  #unreadable(from: bigint, thrown: unknown): LogPage {
+    const { logger, health, clock } = this.#deps;
+    const nothing: LogPage = { messages: [], next: from, lost: 0 };
+    if (this.#state !== 'open') return nothing;
+    health.raise(damaged, `reading at ${formatMessageId(from)} fails`);
+    if (this.#unread !== from) {
+      this.#unread = from;
+      logger.warn({ from: formatMessageId(from), reason: reasonOf(thrown) }, 'the log does not read; trying again');
+      clock.after('log read again', reopenDelay, () => this.#announce());
+      return nothing;
+    }
+    const next = this.#segments.nextStart(from) ?? this.#committed;
+    const lost = bootOf(next) === bootOf(from) ? Number(next - from) : this.#segments.between(from, next);
+    logger.error(
+      { from: formatMessageId(from), to: formatMessageId(next), lost, reason: reasonOf(thrown) },
+      'records are lost',
+    );
+    return { messages: [], next, lost };
+  }
+
+  #announce(): void {
+    for (const listener of this.#listeners) listener();
   }
 
   /** The messages kept beside the log under keys that start with `prefix`. */
@@ -237,6 +268,11 @@ export class Log implements Service {
   /** Milliseconds since the oldest record that still waits for its commit came in; 0 where none waits. */
   get commitStalledFor(): number {
     return this.#committing === undefined ? 0 : this.#deps.clock.monotonic() - this.#lastCommit;
+  }
+
+  /** Whether appends are taken; false while the store failed and is being opened anew. */
+  get writable(): boolean {
+    return this.#state === 'open';
   }
 
   /** Milliseconds since `message` was accepted; undefined where the clocks cannot tell. */
@@ -378,7 +414,7 @@ export class Log implements Service {
     }
     for (const done of waiting) done(error);
     if (this.#state === 'open' && this.#writer.count > 0 && this.#timer === undefined) this.#schedule();
-    if (error === undefined) for (const listener of this.#listeners) listener();
+    if (error === undefined) this.#announce();
   }
 
   /** LevelDB stays in error until it is opened anew: so do that, under a new boot number, until it works. */
@@ -405,7 +441,7 @@ export class Log implements Service {
       await this.#open();
       for (const [name, at] of cursors) this.moveCursor(name, at);
       health.clear(failing);
-      for (const listener of this.#listeners) listener();
+      this.#announce();
     } catch (thrown) {
       this.#failed(new HoldfastError('store_failed', reasonOf(thrown), { cause: thrown }));
       logger.debug({ reason: reasonOf(thrown) }, 'the store does not open yet');

@@ -125,6 +125,17 @@ export class Segments {
     return { records, bytes, oldest };
   }
 
+  /** Records from `from` up to `to`. */
+  between(from: bigint, to: bigint): number {
+    return this.after(from).records - this.after(to).records;
+  }
+
+  /** The first id of the segment behind the one that holds `from`; undefined where that is the last one. */
+  nextStart(from: bigint): bigint | undefined {
+    const later = this.#closed.find((segment) => segment.first > from);
+    return later?.first ?? (this.#open !== undefined && this.#open.first > from ? this.#open.first : undefined);
+  }
+
   /**
    * The closed segments to delete now, oldest first; they are forgotten here.
    * Age counts only where both clocks, then and now, were synchronised.

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rename, rm } from 'node:fs/promises';
+import { mkdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { reasonOf } from '../base/index.ts';
@@ -134,7 +134,6 @@ export class LevelStore implements Store {
       const to = `${this.#directory}.corrupt-${n}`;
       if (existsSync(to)) continue;
       await rename(this.#directory, to);
-      await rm(`${to}/LOCK`, { force: true });
       return to;
     }
   }
