@@ -254,9 +254,11 @@ export class Log implements Service {
     }
   }
 
-  /** What waits for the reader `name`. `oldest`: wall time in milliseconds. */
-  queued(name: string): { readonly records: number; readonly bytes: number; readonly oldest: number | undefined } {
-    return this.#segments.after(this.#cursors.get(name) ?? this.#committed);
+  /** What waits for the reader `name`. `oldestAge` in milliseconds, to the segment; absent where no clock can tell. */
+  queued(name: string): { readonly messages: number; readonly bytes: number; readonly oldestAge?: number } {
+    const { records, bytes, oldest } = this.#segments.after(this.#cursors.get(name) ?? this.#committed);
+    if (oldest === undefined || this.#deps.quality() !== 'synced') return { messages: records, bytes };
+    return { messages: records, bytes, oldestAge: Math.max(0, this.#deps.clock.wall() - oldest) };
   }
 
   /** Calls `listener` after each commit; returns what ends that. */

@@ -264,7 +264,7 @@ describe('cursors and retention', () => {
     const second = makeLog(store);
     await second.log.start();
     expect(second.log.cursor('cloud')).toBe(id + 1n);
-    expect(second.log.queued('cloud').records).toBe(0);
+    expect(second.log.queued('cloud').messages).toBe(0);
   });
 
   it('deletes whole old segments above the history bound, and none that a queue still needs', async () => {
@@ -276,7 +276,7 @@ describe('cursors and retention', () => {
     clock.advance(1_000);
     await settle(clock);
     expect(log.size.bytes).toBeGreaterThan(8_000_000);
-    expect(log.queued('cloud').records).toBe(160);
+    expect(log.queued('cloud').messages).toBe(160);
     log.moveCursor('cloud', log.next);
     clock.advance(1_000);
     await settle(clock);

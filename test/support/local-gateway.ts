@@ -1,0 +1,93 @@
+import { systemClock } from '../../src/base/index.ts';
+import { Broker, type MqttListenerOptions } from '../../src/broker/index.ts';
+import { AccessRules, type AclRule, Authenticator, ConnectionRegistry } from '../../src/connections/index.ts';
+import type { Log } from '../../src/log/index.ts';
+import { Log as RealLog } from '../../src/log/index.ts';
+import { Pipeline } from '../../src/pipeline/index.ts';
+import { Health, Metrics, silentLogger } from '../../src/telemetry/index.ts';
+import { defaults } from '../log/support.ts';
+import { MemoryNumberFile, MemoryStore } from './memory-store.ts';
+
+/** Passwords by user name, in the clear: what the users file does is tested by itself. */
+export type Passwords = Readonly<Record<string, string>>;
+
+export interface LocalGateway {
+  readonly store: MemoryStore;
+  readonly log: Log;
+  readonly pipeline: Pipeline;
+  readonly registry: ConnectionRegistry;
+  readonly broker: Broker;
+  readonly port: number;
+  stop(): Promise<void>;
+}
+
+/** Log in memory, pipeline and broker on a free loopback port, put together as the gateway does it. */
+export async function startLocalGateway(
+  given: {
+    rules?: readonly AclRule[];
+    passwords?: Passwords;
+    anonymous?: boolean;
+    listener?: Partial<MqttListenerOptions>;
+    maxPayload?: number;
+  } = {},
+): Promise<LocalGateway> {
+  const store = new MemoryStore();
+  const metrics = new Metrics();
+  const base = { clock: systemClock, logger: silentLogger, metrics };
+  const log = new RealLog({
+    ...base,
+    store,
+    bootFile: new MemoryNumberFile(),
+    quality: () => 'synced',
+    health: new Health(systemClock),
+    options: defaults,
+  });
+  const rules = new AccessRules(given.rules ?? []);
+  const passwords = given.passwords ?? {};
+  const authenticator = new Authenticator(
+    {
+      verifyCached: () => undefined,
+      verify: async (name, password) =>
+        passwords[name] === undefined ? 'unknown' : passwords[name] === password ? 'ok' : 'wrong',
+    },
+    given.anonymous ?? true,
+  );
+  const registry = new ConnectionRegistry({ ...base, maxClients: 100 });
+  const pipeline = new Pipeline({
+    ...base,
+    log,
+    rules,
+    options: { maxPayload: given.maxPayload ?? 65_536, retained: { maxMessages: 100, maxBytes: 1_000_000 } },
+  });
+  const broker = new Broker({
+    ...base,
+    appId: 'app',
+    authenticator,
+    rules,
+    registry,
+    sink: pipeline,
+    source: pipeline,
+    maxSubscriptions: 100,
+    options: {
+      listeners: [
+        { scheme: 'mqtt', host: '127.0.0.1', port: 0, maxConnections: 100, maxPacket: 100_000, ...given.listener },
+      ],
+      connectTimeout: 10_000,
+      maxInflight: 100,
+    },
+  });
+  const services = [log, registry, pipeline, broker];
+  for (const service of services) await service.start();
+  return {
+    store,
+    log,
+    pipeline,
+    registry,
+    broker,
+    port: Number(new URL(broker.urls[0] ?? '').port),
+    stop: async () => {
+      store.release();
+      for (const service of [...services].reverse()) await service.stop();
+    },
+  };
+}
