@@ -1,0 +1,81 @@
+import { beforeEach, describe, expect, it } from 'vitest';
+import { type Arrival, ConnectionRegistry, tokenMatches } from '../../src/connections/index.ts';
+import { Metrics, silentLogger } from '../../src/telemetry/index.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+let clock: FakeClock;
+let registry: ConnectionRegistry;
+let ended: string[];
+
+beforeEach(async () => {
+  clock = new FakeClock();
+  ended = [];
+  registry = new ConnectionRegistry({ clock, logger: silentLogger, metrics: new Metrics(), maxClients: 3 });
+  await registry.start();
+});
+
+const arrival = (clientId: string, changes: Partial<Arrival> = {}): Arrival => ({
+  clientId,
+  username: '',
+  protocol: 'coap',
+  address: '192.0.2.1:5683',
+  timeout: 45_000,
+  onEnd: (reason) => ended.push(`${clientId} ${reason}`),
+  ...changes,
+});
+
+describe('the registry of connections', () => {
+  it('ends a client that shows no sign of life for its timeout, and not before', () => {
+    const connection = registry.open(arrival('a@app'));
+    clock.advance(44_000);
+    registry.touch(connection);
+    clock.advance(45_000);
+    expect(ended).toEqual([]);
+    clock.advance(2_000);
+    expect(ended).toEqual(['a@app keepalive_timeout']);
+    expect(registry.find('a@app')).toBeUndefined();
+  });
+
+  it('does not mind a step of the wall clock', () => {
+    registry.open(arrival('a@app'));
+    clock.step(10 * 365 * 86_400_000);
+    clock.advance(44_000);
+    clock.step(-20 * 365 * 86_400_000);
+    clock.advance(500);
+    expect(ended).toEqual([]);
+  });
+
+  it('lets a new login take the place of the old at once, also from another protocol', () => {
+    const old = registry.open(arrival('a@app'));
+    const fresh = registry.open(arrival('a@app', { protocol: 'mqtt' }));
+    expect(ended).toEqual(['a@app taken_over']);
+    expect(registry.find('a@app')).toBe(fresh);
+    registry.close(old, 'normal');
+    expect(registry.find('a@app')).toBe(fresh);
+    expect([registry.count('coap'), registry.count('mqtt')]).toEqual([0, 1]);
+  });
+
+  it('refuses one more than the limit, but not a known client', () => {
+    for (const id of ['a@app', 'b@app', 'c@app']) registry.open(arrival(id));
+    expect(() => registry.open(arrival('d@app'))).toThrow('limit of 3');
+    expect(() => registry.open(arrival('a@app'))).not.toThrow();
+  });
+
+  it('gives each connection a token of its own of 128 bits, and takes no other', () => {
+    const tokens = new Set(Array.from({ length: 600 }, () => registry.open(arrival('a@app')).token));
+    expect(tokens.size).toBe(600);
+    const connection = registry.open(arrival('a@app'));
+    expect(connection.token).toHaveLength(22);
+    expect(tokenMatches(connection, connection.token)).toBe(true);
+    for (const wrong of ['', connection.token.slice(1), `${connection.token}x`, 'x'.repeat(22)]) {
+      expect(tokenMatches(connection, wrong)).toBe(false);
+    }
+  });
+
+  it('ends all when it stops, and leaves no timer', async () => {
+    registry.open(arrival('a@app'));
+    await registry.stop();
+    expect(ended).toEqual(['a@app server_shutdown']);
+    expect(clock.armed).toEqual([]);
+  });
+});
