@@ -4,10 +4,21 @@
  *
  * Usage: coap-load.js '{"port":5683,"clients":64,"seconds":4,"mode":"publish"|"echo"|"connect+publish","total":0}'
  */
-import { createSocket } from 'node:dgram';
-import { randomBytes } from 'node:crypto';
 
-const options = { host: '127.0.0.1', clients: 64, seconds: 4, payload: 32, mode: 'publish', total: 0, active: 0, heartbeat: 0, ...JSON.parse(process.argv[2] ?? '{}') };
+import { randomBytes } from 'node:crypto';
+import { createSocket } from 'node:dgram';
+
+const options = {
+  host: '127.0.0.1',
+  clients: 64,
+  seconds: 4,
+  payload: 32,
+  mode: 'publish',
+  total: 0,
+  active: 0,
+  heartbeat: 0,
+  ...JSON.parse(process.argv[2] ?? '{}'),
+};
 const payload = Buffer.alloc(options.payload, 0x78);
 const latencies = [];
 let done = 0;
@@ -23,7 +34,7 @@ function option(delta, value) {
 
 function request(method, path, query, body) {
   const options = path.map((segment, index) => option(index === 0 ? 11 : 0, segment));
-  query.forEach((one, index) => options.push(option(index === 0 ? 4 : 0, one)));
+  for (const [index, one] of query.entries()) options.push(option(index === 0 ? 4 : 0, one));
   const tail = body.length === 0 ? [] : [Buffer.from([0xff]), body];
   return Buffer.concat([Buffer.from([0x44, method, 0, 0, 1, 2, 3, 4]), ...options, ...tail]);
 }
@@ -108,14 +119,24 @@ function finish() {
   const used = process.cpuUsage(cpu);
   latencies.sort((a, b) => a - b);
   const at = (share) => latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * share))] ?? 0;
-  const result = { done, errors, seconds, rate: done / seconds, p50: at(0.5), p99: at(0.99), max: at(1), cpu: (used.user + used.system) / 1e6 };
+  const result = {
+    done,
+    errors,
+    seconds,
+    rate: done / seconds,
+    p50: at(0.5),
+    p99: at(0.99),
+    max: at(1),
+    cpu: (used.user + used.system) / 1e6,
+  };
   process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0));
 }
 
 await Promise.all(clients.map((client) => client.bind()));
 if (options.mode === 'connect+publish') {
   // a hundred at a time: ten thousand CONs at once is a flood, not a plant
-  for (let at = 0; at < clients.length; at += 100) await Promise.all(clients.slice(at, at + 100).map((client) => client.connect()));
+  for (let at = 0; at < clients.length; at += 100)
+    await Promise.all(clients.slice(at, at + 100).map((client) => client.connect()));
 }
 begun = performance.now();
 cpu = process.cpuUsage();

@@ -4,7 +4,11 @@ import { createSocket } from 'node:dgram';
 const [, , kind, portText] = process.argv;
 const port = Number(portText);
 if (kind === 'echo') {
-  const socket = createSocket({ type: 'udp4', recvBufferSize: 4 << 20, lookup: (host, _options, callback) => callback(null, host, 4) });
+  const socket = createSocket({
+    type: 'udp4',
+    recvBufferSize: 4 << 20,
+    lookup: (host, _options, callback) => callback(null, host, 4),
+  });
   socket.on('message', (data, peer) => socket.send(data, peer.port, peer.address));
   socket.bind(port, '127.0.0.1', () => console.log('ready'));
 } else {
