@@ -28,12 +28,13 @@ export class Mosquitto {
   readonly #config: string;
   #running: Running | undefined;
 
-  constructor(port: number, directory: string, extra = '') {
+  /** `persistent`: it keeps sessions and messages over a SIGTERM. `extra`: more lines of configuration. */
+  constructor(port: number, directory: string, { persistent = false, extra = '' } = {}) {
     this.port = port;
     this.#config = join(directory, `mosquitto-${port}.conf`);
     writeFileSync(
       this.#config,
-      `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_queued_messages 0\nmax_inflight_messages 0\nuser root\n${extra}`,
+      `listener ${port} 127.0.0.1\nallow_anonymous true\npersistence ${persistent}\npersistence_location ${directory}/\nmax_queued_messages 0\nmax_inflight_messages 0\nuser root\n${extra}`,
     );
   }
 

@@ -1,0 +1,101 @@
+import { createSocket, type Socket } from 'node:dgram';
+import mqtt, { type MqttClient } from 'mqtt';
+
+/** What a publisher knows: what it sent, and which of it was acknowledged. Payloads are `name:serial`. */
+export interface Publisher {
+  readonly name: string;
+  readonly acknowledged: readonly number[];
+  stop(): Promise<void>;
+}
+
+/** A CON publisher, one request at a time, made by hand: it goes on through refusals and silence, with a new serial each time. */
+export class CoapPublisher implements Publisher {
+  readonly name: string;
+  readonly acknowledged: number[] = [];
+  readonly #socket: Socket;
+  readonly #port: () => number;
+  #serial = 0;
+  #mid = Math.floor(Math.random() * 65_536);
+  #timer: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(name: string, port: () => number) {
+    this.name = name;
+    this.#port = port;
+    this.#socket = createSocket('udp4');
+    this.#socket.on('error', () => undefined);
+    this.#socket.on('message', (data) => {
+      if (data.length < 4 || data.readUInt16BE(2) !== this.#mid) return;
+      if (data[1] === 0x44) this.acknowledged.push(this.#serial);
+      clearTimeout(this.#timer);
+      if (data[1] === 0x44) this.#next();
+      else this.#timer = setTimeout(() => this.#next(), 50);
+    });
+    this.#socket.bind(0, '127.0.0.1', () => this.#next());
+  }
+
+  #next(): void {
+    if (this.#stopped) return;
+    this.#serial += 1;
+    this.#mid = (this.#mid + 1) & 0xffff;
+    const payload = Buffer.from(`${this.name}:${this.#serial}`);
+    const topic = Buffer.from(this.name);
+    const head = Buffer.from([0x44, 0x02, this.#mid >> 8, this.#mid & 0xff, 1, 2, 3, 4, 0xb2, 0x70, 0x73]);
+    const packet = Buffer.concat([
+      head,
+      Buffer.from([0x04]),
+      Buffer.from('load'),
+      Buffer.from([topic.length]),
+      topic,
+      Buffer.from([0xff]),
+      payload,
+    ]);
+    this.#socket.send(packet, this.#port(), '127.0.0.1', () => undefined);
+    // silence for so long: the daemon was killed; this one stays unacknowledged
+    this.#timer = setTimeout(() => this.#next(), 400);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearTimeout(this.#timer);
+    await new Promise<void>((resolve) => this.#socket.close(() => resolve()));
+  }
+}
+
+/** An MQTT publisher with QoS 1, one message at a time, over reconnects. */
+export class MqttPublisher implements Publisher {
+  readonly name: string;
+  readonly acknowledged: number[] = [];
+  readonly #client: MqttClient;
+  #serial = 0;
+  #stopped = false;
+
+  constructor(name: string, port: number) {
+    this.name = name;
+    this.#client = mqtt.connect(`mqtt://127.0.0.1:${port}`, {
+      clientId: name,
+      protocolVersion: 4,
+      reconnectPeriod: 50,
+      connectTimeout: 2_000,
+      queueQoSZero: false,
+      clean: true,
+    });
+    this.#client.on('error', () => undefined);
+    this.#client.once('connect', () => this.#next());
+  }
+
+  #next(): void {
+    if (this.#stopped) return;
+    this.#serial += 1;
+    const serial = this.#serial;
+    this.#client.publish(`load/${this.name}`, `${this.name}:${serial}`, { qos: 1 }, (error) => {
+      if (!error) this.acknowledged.push(serial);
+      this.#next();
+    });
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    await this.#client.endAsync(true).catch(() => undefined);
+  }
+}
