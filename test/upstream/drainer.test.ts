@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Metrics } from '../../src/telemetry/index.ts';
 import { Drainer, type DrainerDeps } from '../../src/upstream/drainer.ts';
@@ -328,6 +329,22 @@ describe('the drainer', () => {
     expect(log.cursor('cloud')).toBe(log.next);
   });
 
+  it('jumps to where the log moved the cursor, which has told of it', async () => {
+    const { log, drainer, settle, gaps } = setUp();
+    log.appendMany(5_000);
+    const link = new FakeLink();
+    drainer.attach(link, session(), undefined);
+    await settle();
+    log.moveCursor('cloud', log.head + 4_900n);
+    link.eager = true;
+    for (let at = 0; at < 4; at++) link.ack(at);
+    await settle();
+    expect(link.sent.length).toBeLessThan(1_300);
+    expect(link.payloads.at(-1)).toBe('p5000');
+    expect(gaps).toEqual([]);
+    expect(log.cursor('cloud')).toBe(log.next);
+  });
+
   it('tells of damaged records', async () => {
     const { log, drainer, settle, gaps } = setUp();
     log.appendMany(3);
@@ -369,5 +386,92 @@ describe('the drainer', () => {
     expect(rested).toBe(1);
     expect(link.sent.length).toBe(4);
     expect(cursorOf(log)).toBe(5);
+  });
+});
+
+describe('whatever happens, the drainer', () => {
+  const action = fc.oneof(
+    {
+      weight: 4,
+      arbitrary: fc.record({ kind: fc.constant('append' as const), count: fc.integer({ min: 1, max: 9 }) }),
+    },
+    { weight: 8, arbitrary: fc.record({ kind: fc.constant('ack' as const), at: fc.nat() }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('refuse' as const), at: fc.nat() }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('quota' as const), at: fc.nat() }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('pass time' as const), ms: fc.nat(2_000) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('reconnect' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('other' as const) }) },
+  );
+
+  it('keeps the window, the order of first sending, and the cursor below what is open, and sends all in the end', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(action, { maxLength: 120 }),
+        fc.boolean(),
+        fc.constantFrom(1, 4, 32),
+        async (actions, slow, window) => {
+          const { log, drainer, settle, clock } = setUp({ window, topics: new TopicMap([rule({ topic: 't/+' })]) });
+          log.slow = slow;
+          const wanted: string[] = [];
+          const first: string[] = [];
+          const acked = new Set<string>();
+          let link = new FakeLink();
+          let open: number[] = [];
+          let seen = 0;
+          const look = async () => {
+            await settle();
+            for (; seen < link.sent.length; seen++) {
+              open.push(seen);
+              const text = link.payloads[seen] ?? '';
+              if (!first.includes(text)) first.push(text);
+            }
+            expect(drainer.inFlight).toBeLessThanOrEqual(window);
+            const cursor = cursorOf(log);
+            for (const text of wanted) if (!acked.has(text)) expect(cursor).toBeLessThanOrEqual(Number(text.slice(1)));
+          };
+          const answer = (at: number, code: number) => {
+            const [which] = open.splice(at % Math.max(1, open.length), 1);
+            if (which === undefined) return;
+            if (code !== 0x97) acked.add(link.payloads[which] ?? '');
+            link.ack(which, code);
+          };
+          const renew = () => {
+            drainer.detach();
+            link = new FakeLink();
+            open = [];
+            seen = 0;
+            drainer.attach(link, session(), undefined);
+          };
+          renew();
+          for (const one of actions) {
+            if (one.kind === 'append') {
+              for (let at = 0; at < one.count; at++) {
+                const topic = at % 3 === 2 ? 'x' : 't/1';
+                const id = log.append({ topic }, false);
+                if (topic === 't/1') wanted.push(`p${id & 0xffffffn}`);
+              }
+              log.commit();
+            } else if (one.kind === 'ack') answer(one.at, 0);
+            else if (one.kind === 'refuse') answer(one.at, 0x87);
+            else if (one.kind === 'quota') answer(one.at, 0x97);
+            else if (one.kind === 'pass time') clock.advance(one.ms);
+            else if (one.kind === 'reconnect') renew();
+            else log.other();
+            await look();
+          }
+          renew();
+          link.eager = true;
+          await settle();
+          clock.advance(60_000);
+          await settle();
+          for (const text of link.payloads) if (!first.includes(text)) first.push(text);
+          expect(first).toEqual(wanted);
+          expect(log.cursor('cloud')).toBe(log.next);
+          drainer.detach();
+          expect(clock.armed).toEqual([]);
+        },
+      ),
+      { numRuns: 150 },
+    );
   });
 });

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { generate, parser } from 'mqtt-packet';
 import { describe, expect, it } from 'vitest';
 import { makeMessageId } from '../../src/domain/index.ts';
 import { AckWindow } from '../../src/upstream/ack-window.ts';
@@ -6,8 +7,9 @@ import { readCredentials, shownUrl } from '../../src/upstream/credentials.ts';
 import { Dialects } from '../../src/upstream/dialects.ts';
 import { EchoFilter } from '../../src/upstream/echo-filter.ts';
 import { Gaps, statusPayload } from '../../src/upstream/gap.ts';
-import { packetSize, propertiesOf, remainingExpiry } from '../../src/upstream/packet.ts';
+import { propertiesOf, remainingExpiry } from '../../src/upstream/packet.ts';
 import { PacketIds } from '../../src/upstream/packet-ids.ts';
+import { encodePublish, publishLength } from '../../src/upstream/publish-encoder.ts';
 import { TokenBucket } from '../../src/upstream/token-bucket.ts';
 import { TopicMap } from '../../src/upstream/topic-map.ts';
 import { FakeLog } from './support/fake-log.ts';
@@ -131,44 +133,66 @@ describe('expiry', () => {
   });
 });
 
-describe('packetSize', () => {
-  it('is what mqtt-packet writes', async () => {
-    const { generate } = await import('mqtt-packet');
+describe('encodePublish', () => {
+  it('writes what mqtt-packet writes, as long as publishLength says', () => {
     const log = new FakeLog();
     fc.assert(
       fc.property(
         fc.string({ minLength: 1, maxLength: 200, unit: 'binary' }).filter((text) => text.isWellFormed()),
-        fc.uint8Array({ maxLength: 20_000 }),
-        fc.constantFrom(0 as const, 1 as const),
+        fc.oneof(
+          fc.uint8Array({ maxLength: 300 }),
+          fc.constantFrom(16_200, 16_400, 70_000).map((size) => new Uint8Array(size)),
+        ),
+        fc.constantFrom(0 as const, 1 as const, 2 as const),
+        fc.boolean(),
+        fc.boolean(),
         fc.boolean(),
         fc.nat(100),
-        (topic, payload, qos, five, expiry) => {
+        (topic, payload, qos, retain, five, bare, expiry) => {
           log.append({ expiry, clientId: expiry % 2 === 0 ? '' : 'ä@b' });
           const page = log.read(log.next - 1n, { records: 1, bytes: 1 });
           const message = 'messages' in page ? page.messages[0] : undefined;
-          const properties = five && message !== undefined ? propertiesOf(message, 'gate1', expiry) : undefined;
+          const properties = bare || message === undefined ? undefined : propertiesOf(message, 'gate1', expiry);
+          const packet = { topic, payload, qos, retain, properties };
           const bytes = generate(
             {
-              cmd: 'publish',
-              topic,
-              payload: Buffer.from(payload),
-              qos,
-              retain: false,
-              dup: false,
-              messageId: 7,
-              properties: properties as never,
+              ...{ cmd: 'publish', topic, payload: Buffer.from(payload), qos, retain, dup: false, messageId: 4_711 },
+              ...(five ? { properties: properties as never } : {}),
             },
-            { protocolVersion: 5 } as never,
+            { protocolVersion: five ? 5 : 4 } as never,
           );
-          const size = packetSize({ topic, payload, qos, retain: false, properties });
-          // Without properties MQTT 5 still writes their length, a byte that 3.1.1 has not.
-          expect(size).toBe(five ? bytes.length : bytes.length - 1);
+          const encoded = encodePublish(packet, 4_711, five);
+          expect(publishLength(packet, five)).toBe(encoded.length);
+          // mqtt-packet puts user properties and expiry in the order given: user properties first.
+          if (!five || properties?.messageExpiryInterval === undefined) expect(encoded.equals(bytes)).toBe(true);
+          else {
+            expect(encoded.length).toBe(bytes.length);
+            if (payload.length < 1_000) expect(decoded(encoded)).toEqual(decoded(bytes));
+          }
         },
       ),
-      { numRuns: 200 },
+      { numRuns: 300 },
     );
+    const packet = {
+      topic: 't',
+      payload: new Uint8Array(2_100_000),
+      qos: 1,
+      retain: false,
+      properties: undefined,
+    } as const;
+    expect(encodePublish(packet, 1, false).subarray(0, 5).toString('hex')).toBe('32a5968001');
   });
 });
+
+function decoded(bytes: Buffer): unknown {
+  const read = parser({ protocolVersion: 5 });
+  let packet: unknown;
+  read.on('packet', (one) => {
+    packet = JSON.parse(JSON.stringify(one));
+  });
+  read.parse(bytes);
+  return packet;
+}
 
 describe('Dialects', () => {
   it('goes down the ladder on refusals and begins again at its end', () => {

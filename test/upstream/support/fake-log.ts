@@ -74,9 +74,12 @@ export class FakeLog implements UpstreamLog {
   }
 
   #page(from: bigint, records: number): LogPage {
-    const first = this.#messages[0]?.id ?? this.next;
-    let at = Math.max(0, Number(from - first) - this.#damaged.size);
-    while (this.#messages[at] !== undefined && (this.#messages[at] as StoredMessage).id < from) at += 1;
+    let at = 0;
+    for (let end = this.#messages.length; at < end; ) {
+      const middle = (at + end) >> 1;
+      if ((this.#messages[middle]?.id ?? from) < from) at = middle + 1;
+      else end = middle;
+    }
     const messages = this.#messages.slice(at, at + records);
     const more = this.#messages.length > at + records;
     const next = more ? (messages.at(-1)?.id ?? from) + 1n : this.next > from ? this.next : from;

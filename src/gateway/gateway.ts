@@ -1,0 +1,220 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Clock, HoldfastError, type Service, ServiceStack } from '../base/index.ts';
+import { Broker } from '../broker/index.ts';
+import { CoapResources, CoapServer, UdpTransport } from '../coap/index.ts';
+import type { Config } from '../config/index.ts';
+import { AccessRules, Authenticator, ConnectionRegistry, UsersFile } from '../connections/index.ts';
+import { AtomicNumberFile, LevelStore, Log } from '../log/index.ts';
+import { Pipeline } from '../pipeline/index.ts';
+import { Health, type Logger, Metrics } from '../telemetry/index.ts';
+import { Upstream } from '../upstream/index.ts';
+import { clockQuality } from './clock-quality.ts';
+import { type ControlRequest, ControlSocket } from './control.ts';
+import type { Identity } from './identity.ts';
+import { addressOf, logOptions, mqttListeners, stateFile, upstreamOptions } from './options.ts';
+import { type StatusReport, stateOf } from './status.ts';
+
+export interface GatewayDeps {
+  readonly config: Config;
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly version: string;
+}
+
+/** A commit that takes longer than this means that the disk hangs, milliseconds. */
+const commitPatience = 20_000;
+const mqttConnectTimeout = 10_000;
+const mqttInflight = 1_000;
+
+/** All parts of one gateway, constructed and put in order. */
+export class Gateway {
+  readonly #deps: GatewayDeps;
+  readonly #stack: ServiceStack;
+  readonly #log: Log;
+  readonly #users: UsersFile;
+  readonly #authenticator: Authenticator;
+  readonly #rules: AccessRules;
+  readonly #registry: ConnectionRegistry;
+  readonly #broker: Broker;
+  readonly #coap: CoapServer;
+  readonly #upstreams: readonly Upstream[];
+  readonly #health: Health;
+  readonly #metrics = new Metrics();
+  readonly #services: readonly Service[];
+  readonly #begun: number;
+
+  constructor(deps: GatewayDeps) {
+    const { config, identity, clock, logger, version } = deps;
+    this.#deps = deps;
+    this.#begun = clock.monotonic();
+    this.#stack = new ServiceStack(clock);
+    this.#health = new Health(clock);
+    const metrics = this.#metrics;
+    const health = this.#health;
+    const { limits } = config;
+    this.#log = new Log({
+      store: new LevelStore(join(config.stateDir, 'log')),
+      bootFile: new AtomicNumberFile(join(config.stateDir, 'boot')),
+      clock,
+      quality: () => clockQuality(clock),
+      logger: logger.child('log'),
+      metrics,
+      health,
+      options: logOptions(config),
+    });
+    this.#users = new UsersFile(stateFile(config, config.auth.usersFile));
+    this.#authenticator = new Authenticator(this.#users, config.auth.anonymous);
+    this.#rules = new AccessRules(config.auth.acl);
+    const registry = new ConnectionRegistry({
+      clock,
+      logger: logger.child('connections'),
+      metrics,
+      maxClients: limits.clients,
+    });
+    this.#registry = registry;
+    const pipeline = new Pipeline({
+      log: this.#log,
+      rules: this.#rules,
+      clock,
+      logger: logger.child('pipeline'),
+      metrics,
+      options: {
+        maxPayload: limits.payload,
+        retained: { maxMessages: limits.retained, maxBytes: limits.retainedBytes },
+      },
+    });
+    const doors = {
+      registry,
+      authenticator: this.#authenticator,
+      rules: this.#rules,
+      sink: pipeline,
+      source: pipeline,
+    };
+    this.#broker = new Broker({
+      ...doors,
+      appId: identity.appId,
+      logger: logger.child('mqtt'),
+      metrics,
+      maxSubscriptions: limits.subscriptionsPerClient,
+      options: { listeners: mqttListeners(config), connectTimeout: mqttConnectTimeout, maxInflight: mqttInflight },
+    });
+    const resources = new CoapResources({
+      ...doors,
+      observe: (request, options) => this.#coap.observe(request, options),
+      clock,
+      logger: logger.child('coap'),
+      metrics,
+      options: {
+        mode: config.coap.mode,
+        heartbeat: config.coap.heartbeat,
+        appId: identity.appId,
+        maxSubscriptions: limits.subscriptionsPerClient,
+      },
+    });
+    this.#coap = new CoapServer({
+      transports: config.coap.listen.map((url) => new UdpTransport(addressOf(url, 5683))),
+      clock,
+      logger: logger.child('coap'),
+      metrics,
+      handler: resources,
+      options: { maxPayload: limits.payload },
+    });
+    this.#upstreams = config.upstream.map(
+      (upstream) =>
+        new Upstream({
+          options: upstreamOptions(upstream, identity.gatewayId),
+          log: this.#log,
+          sink: pipeline,
+          clock,
+          logger: logger.child(`upstream ${upstream.name}`),
+          metrics,
+          health,
+          gatewayId: identity.gatewayId,
+          version,
+          age: (message) => this.#log.age(message),
+        }),
+    );
+    const control = new ControlSocket(config.stateDir, {
+      answer: (request) => this.#control(request),
+      logger: logger.child('control'),
+      clock,
+    });
+    const queues: Service = { name: 'queues', start: async () => this.#holdQueues(), stop: async () => undefined };
+    this.#services = [this.#log, queues, pipeline, registry, ...this.#upstreams, this.#broker, this.#coap, control];
+  }
+
+  /**
+   * Starts everything in order, or stops again what had started.
+   * @throws HoldfastError `start_failed`.
+   */
+  async start(): Promise<void> {
+    const { config } = this.#deps;
+    await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
+    await this.#users.load();
+    await this.#stack.start(this.#services, config.shutdownDeadline);
+  }
+
+  /** Stops taking, commits, lets go of the upstreams, closes; what does not stop within the deadline is named. */
+  async stop(): Promise<void> {
+    const { config, logger } = this.#deps;
+    const failures = await this.#stack.stop(config.shutdownDeadline);
+    for (const failure of failures) logger.error(failure, 'a part did not stop in order');
+    if (failures.length > 0) throw new HoldfastError('unavailable', 'not everything stopped in order');
+  }
+
+  /** Takes over what a new configuration may change while running: logins and access rules. */
+  async reload(config: Config): Promise<void> {
+    this.#rules.replace(config.auth.acl);
+    this.#authenticator.allowAnonymous(config.auth.anonymous);
+    await this.#users.reload();
+  }
+
+  /** Whether the log commits; asked by the watchdog, whose question shows that the event loop turns. */
+  get healthy(): boolean {
+    return this.#log.commitStalledFor < commitPatience;
+  }
+
+  status(): StatusReport {
+    const { identity, version, clock } = this.#deps;
+    const conditions = this.#health.active();
+    const commits = this.#metrics.value('holdfast_log_commits_total') ?? 0;
+    const spent = this.#metrics.value('holdfast_log_commit_milliseconds_total') ?? 0;
+    return {
+      version,
+      gatewayId: identity.gatewayId,
+      appId: identity.appId,
+      uptime: Math.round(clock.monotonic() - this.#begun),
+      state: stateOf(conditions),
+      listeners: [...this.#coap.urls, ...this.#broker.urls],
+      clients: { coap: this.#registry.count('coap'), mqtt: this.#registry.count('mqtt') },
+      upstreams: this.#upstreams.map((upstream) => upstream.status()),
+      store: {
+        messages: this.#log.size.records,
+        bytes: this.#log.size.bytes,
+        commitLatency: commits === 0 ? 0 : Math.round((spent / commits) * 100) / 100,
+        writable: this.#log.writable,
+      },
+      conditions,
+    };
+  }
+
+  /** Each upstream's queue is kept from here on; a cursor that no upstream has any more holds nothing back. */
+  #holdQueues(): void {
+    for (const { name, queue } of this.#deps.config.upstream) {
+      this.#log.holdFor(name, {
+        maxBytes: queue.maxBytes,
+        maxRecords: queue.maxMessages ?? Number.MAX_SAFE_INTEGER,
+        overflow: queue.overflow,
+      });
+    }
+    this.#log.dropOtherCursors();
+  }
+
+  async #control(request: ControlRequest): Promise<unknown> {
+    if (request === 'status') return this.status();
+    await this.#users.reload();
+    return { ok: true };
+  }
+}

@@ -1,0 +1,75 @@
+import { isAbsolute, join } from 'node:path';
+import type { MqttListenerOptions, MqttScheme } from '../broker/index.ts';
+import type { Config } from '../config/index.ts';
+import type { LogOptions } from '../log/index.ts';
+import type { UpstreamOptions } from '../upstream/index.ts';
+
+/** How the configuration's keys become the options of the parts. */
+
+const megabyte = 1024 * 1024;
+
+/** Host and port of a listener's URL; brackets of an IPv6 address are taken off. */
+export function addressOf(url: string, defaultPort: number): { readonly host: string; readonly port: number } {
+  const parsed = new URL(url.replace(/^[a-z]+:/, 'http:'));
+  // a port that is http's own default is dropped by the parser
+  const port = parsed.port === '' ? (/:80\/?$/.test(url) ? 80 : defaultPort) : Number(parsed.port);
+  return { host: parsed.hostname.replace(/^\[|\]$/g, ''), port };
+}
+
+const mqttPorts: Readonly<Record<MqttScheme, number>> = { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084 };
+
+export function mqttListeners(config: Config): MqttListenerOptions[] {
+  const { mqtt, limits } = config;
+  return mqtt.listen.map((url) => {
+    const scheme = url.slice(0, url.indexOf(':')) as MqttScheme;
+    const secure = scheme === 'mqtts' || scheme === 'wss';
+    const tls =
+      secure && mqtt.certFile !== undefined && mqtt.keyFile !== undefined
+        ? {
+            tls: {
+              certFile: mqtt.certFile,
+              keyFile: mqtt.keyFile,
+              clientCertificate: mqtt.clientCert,
+              ...(mqtt.caFile === undefined ? {} : { caFile: mqtt.caFile }),
+            },
+          }
+        : {};
+    return {
+      scheme,
+      ...addressOf(url, mqttPorts[scheme]),
+      maxConnections: limits.mqttConnections,
+      maxPacket: limits.mqttPacket,
+      ...tls,
+    };
+  });
+}
+
+export function logOptions(config: Config): LogOptions {
+  const { store } = config;
+  return {
+    commitGap: store.commitGap,
+    history: {
+      maxBytes: store.history.maxBytes,
+      maxAge: store.history.maxAge,
+      maxRecords: store.history.maxMessages ?? Number.MAX_SAFE_INTEGER,
+    },
+    maxPendingBytes: 8 * megabyte,
+    recentBytes: 2 * megabyte,
+  };
+}
+
+export function upstreamOptions(upstream: Config['upstream'][number], gatewayId: string): UpstreamOptions {
+  const { topics, insecure, clientId, queue, ...rest } = upstream;
+  return {
+    ...rest,
+    clientId: clientId ?? `holdfast-${gatewayId}`,
+    rejectUnauthorized: !insecure,
+    rules: topics,
+    queue,
+  };
+}
+
+/** A path of the configuration, relative ones to the state directory. */
+export function stateFile(config: Config, path: string): string {
+  return isAbsolute(path) ? path : join(config.stateDir, path);
+}

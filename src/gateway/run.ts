@@ -1,0 +1,116 @@
+import { mkdir } from 'node:fs/promises';
+import { type Clock, reasonOf } from '../base/index.ts';
+import { type Config, changedKeys, type LoadResult } from '../config/index.ts';
+import { Notifier, Watchdog } from '../systemd/index.ts';
+import { createLogger } from '../telemetry/index.ts';
+import { Gateway } from './gateway.ts';
+import { loadIdentity } from './identity.ts';
+import type { StatusReport } from './status.ts';
+
+const statusInterval = 10_000;
+
+/**
+ * Runs a gateway until it is told to stop.
+ * @returns the exit code: 0 after an ordered stop, 1 where it did not start or not stop in order.
+ */
+export async function run(
+  config: Config,
+  load: () => LoadResult | Promise<LoadResult>,
+  deps: { clock: Clock; version: string },
+): Promise<number> {
+  const { clock, version } = deps;
+  const logger = createLogger({ level: config.log.level, format: config.log.format });
+  const notifier = new Notifier({ clock, logger: logger.child('systemd') });
+  const crashed = new Promise<string>((resolve) => {
+    for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+      process.on(event, (thrown: unknown) => {
+        logger.error(
+          { reason: reasonOf(thrown), stack: thrown instanceof Error ? thrown.stack : undefined },
+          'an error was not handled',
+        );
+        resolve('crash');
+      });
+    }
+  });
+  const told = new Promise<string>((resolve) => {
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+      let before = false;
+      process.on(signal, () => {
+        if (before) process.kill(process.pid, 'SIGKILL');
+        before = true;
+        resolve(signal);
+      });
+    }
+  });
+  let gateway: Gateway;
+  try {
+    await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
+    const identity = await loadIdentity(config.stateDir, config.app.id);
+    gateway = new Gateway({ config, identity, clock, logger, version });
+    await gateway.start();
+  } catch (thrown) {
+    logger.error({ reason: reasonOf(thrown) }, 'holdfast did not start');
+    return 1;
+  }
+  const watchdog = new Watchdog({ notifier, clock, healthy: () => gateway.healthy });
+  await watchdog.start();
+  const { listeners } = gateway.status();
+  logger.info({ version, listeners }, 'holdfast is ready');
+  notifier.ready(sentence(gateway.status()));
+  let shown = sentence(gateway.status());
+  const status = clock.every('systemd status', statusInterval, () => {
+    const now = sentence(gateway.status());
+    if (now !== shown) notifier.status(now);
+    shown = now;
+  });
+
+  let current = config;
+  const reload = async () => {
+    notifier.reloading();
+    const result = await load();
+    if (result.ok) {
+      const { needRestart } = changedKeys(current, result.config);
+      await gateway.reload(result.config);
+      logger.setLevel(result.config.log.level);
+      current = result.config;
+      logger.info(
+        { needRestart },
+        needRestart.length === 0
+          ? 'the configuration was reloaded'
+          : 'the configuration was reloaded; some keys wait for a restart',
+      );
+    } else {
+      logger.error({ problems: result.problems }, 'the configuration was not reloaded: the old one goes on');
+    }
+    notifier.ready(sentence(gateway.status()));
+  };
+  process.on('SIGHUP', () => {
+    reload().catch((thrown: unknown) =>
+      logger.error({ reason: reasonOf(thrown) }, 'the configuration was not reloaded'),
+    );
+  });
+
+  const reason = await Promise.race([told, crashed]);
+  status.cancel();
+  notifier.stopping();
+  logger.info({ reason }, 'stopping');
+  await watchdog.stop();
+  try {
+    await gateway.stop();
+    logger.info({}, 'holdfast has stopped');
+    return reason === 'crash' ? 1 : 0;
+  } catch (thrown) {
+    logger.error({ reason: reasonOf(thrown) }, 'holdfast did not stop in order');
+    return 1;
+  }
+}
+
+/** The status line that systemd shows. */
+function sentence(report: StatusReport): string {
+  const clients = `${report.clients.coap} CoAP and ${report.clients.mqtt} MQTT clients`;
+  const upstreams = report.upstreams.map(
+    ({ name, state, queuedMessages }) => `${name} ${state}, ${queuedMessages} queued`,
+  );
+  const wrong = report.conditions.map(({ text }) => text);
+  return [clients, ...upstreams, ...wrong].join('; ');
+}

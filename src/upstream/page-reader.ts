@@ -1,0 +1,128 @@
+import { bootOf, type StoredMessage } from '../domain/index.ts';
+import type { LogPage, UpstreamLog } from './deps.ts';
+import type { Gap } from './gap.ts';
+
+export interface PageReaderDeps {
+  readonly log: Pick<UpstreamLog, 'read' | 'head'>;
+  /** The id to begin with. */
+  readonly from: bigint;
+  /** The cursor as the log has it: it lies ahead where the log gave messages up, and has told so. */
+  readonly cursor: () => bigint;
+  /** Records between two ids are gone. */
+  readonly gapped: (gap: Gap) => void;
+  /** A page that had to be waited for is here. */
+  readonly ready: () => void;
+  readonly failed: (thrown: unknown) => void;
+}
+
+const page = { records: 512, bytes: 256 * 1_024 };
+
+/** Reads the log message by message, one page ahead, and skips what was trimmed away before it was read. */
+export class PageReader {
+  readonly #deps: PageReaderDeps;
+  #messages: readonly StoredMessage[] = [];
+  #at = 0;
+  /** The end of the current page; undefined once it was asked for through `passed`. */
+  #end: bigint | undefined;
+  #ahead: LogPage | undefined;
+  #from: bigint;
+  #reading = false;
+  /** The log had nothing more when it was read last. */
+  #dry = false;
+  #commits = 0;
+
+  constructor(deps: PageReaderDeps) {
+    this.#deps = deps;
+    this.#from = deps.from;
+  }
+
+  /** The next message, or undefined where none is at hand. */
+  peek(): StoredMessage | undefined {
+    for (;;) {
+      const message = this.#messages[this.#at];
+      if (message !== undefined) return message;
+      if (this.#ahead === undefined) this.#read();
+      const ahead = this.#ahead;
+      if (ahead === undefined) return undefined;
+      this.#messages = ahead.messages;
+      this.#at = 0;
+      this.#end = ahead.next;
+      this.#ahead = undefined;
+      if (ahead.messages.length > 0) this.#read();
+    }
+  }
+
+  /** Takes the message that `peek` showed. */
+  shift(): void {
+    this.#at += 1;
+  }
+
+  /** Where the whole current page has been taken: the id after it, records that are no messages included. Told once. */
+  get passed(): bigint | undefined {
+    if (this.#at < this.#messages.length) return undefined;
+    const end = this.#end;
+    this.#end = undefined;
+    return end;
+  }
+
+  /** There may be more than there was. */
+  committed(): void {
+    this.#commits += 1;
+    this.#dry = false;
+  }
+
+  #read(): void {
+    if (this.#reading || this.#dry) return;
+    const { log, gapped } = this.#deps;
+    const from = this.#from;
+    const cursor = this.#deps.cursor();
+    if (from < cursor) {
+      this.#accept({ messages: [], next: cursor, lost: 0 }, from);
+      return;
+    }
+    if (from < log.head) {
+      const head = log.head;
+      // Ids are contiguous within a boot; how many a past boot used is not known here.
+      const count = bootOf(from) === bootOf(head) ? Number(head - from) : undefined;
+      gapped({ from, to: head, count, reason: 'trimmed' });
+      this.#accept({ messages: [], next: head, lost: 0 }, from);
+      return;
+    }
+    const commits = this.#commits;
+    try {
+      const result = log.read(from, page);
+      if (!(result instanceof Promise)) {
+        this.#accept(result, from);
+        return;
+      }
+      this.#reading = true;
+      result.then(
+        (read) => {
+          this.#reading = false;
+          this.#accept(read, from);
+          if (this.#commits !== commits) this.#dry = false;
+          if (!this.#dry) this.#deps.ready();
+        },
+        (thrown: unknown) => this.#fail(thrown),
+      );
+    } catch (thrown) {
+      this.#fail(thrown);
+    }
+  }
+
+  #fail(thrown: unknown): void {
+    this.#reading = false;
+    this.#dry = true;
+    this.#deps.failed(thrown);
+  }
+
+  #accept(read: LogPage, from: bigint): void {
+    if (read.lost > 0) this.#deps.gapped({ from, to: read.next, count: read.lost, reason: 'damaged' });
+    if (read.messages.length === 0 && read.next === from) {
+      this.#dry = true;
+      return;
+    }
+    this.#ahead = read;
+    this.#from = read.next;
+  }
+}
