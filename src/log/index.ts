@@ -28,7 +28,8 @@
  * all that waited for it, and the store is closed and opened again under a new boot number until it works.
  */
 export { AtomicNumberFile, type NumberFile } from './boot-number.ts';
-export { type Committed, Log, type LogDeps, type LogOptions, type QueueOptions, type StateChange } from './log.ts';
+export type { QueueOptions } from './cursors.ts';
+export { type Committed, Log, type LogDeps, type LogOptions, type StateChange } from './log.ts';
 export type { LogPage } from './reader.ts';
 export type { RetentionBounds } from './segments.ts';
 export { LevelStore, type Range, type Store, type StoreOpening, type Write } from './store.ts';

@@ -11,10 +11,13 @@ import {
 import type { Condition, Health, Logger, Metrics } from '../telemetry/index.ts';
 import type { NumberFile } from './boot-number.ts';
 import { ChunkWriter, readChunk, readChunkHeader } from './chunk.ts';
-import { bootKey, chunkPrefix, cursorKey, endOf, formatKey, idKey, idOfKey, segmentPrefix, stateKey } from './keys.ts';
+import { Cursors, type QueueOptions } from './cursors.ts';
+import { bootKey, chunkPrefix, formatKey, idKey, stateKey } from './keys.ts';
 import { type LogPage, readPage } from './reader.ts';
 import { RecentChunks } from './recent.ts';
-import { decodeSegment, encodeSegment, type QueueBound, type RetentionBounds, Segments } from './segments.ts';
+import { recover, segmentWrite } from './recovery.ts';
+import { Retention } from './retention.ts';
+import { type RetentionBounds, Segments } from './segments.ts';
 import type { Store, Write } from './store.ts';
 
 export interface LogOptions {
@@ -38,13 +41,6 @@ export interface LogDeps {
   readonly options: LogOptions;
 }
 
-/** What a reader that must not lose its place is allowed to hold back. */
-export interface QueueOptions {
-  readonly maxBytes: number;
-  readonly maxRecords: number;
-  readonly overflow: 'drop_oldest' | 'reject';
-}
-
 /** Keeps (`keep`) the message itself under `key` beside the log, or deletes what is there, in the same commit. */
 export interface StateChange {
   readonly key: string;
@@ -65,10 +61,8 @@ const failing: Condition = {
   text: 'The message store cannot be written; nothing new is acknowledged until it can.',
 };
 
-const chunksFrom = idKey(chunkPrefix, 0n);
 const reopenDelay = 1_000;
 const housekeeping = 1_000;
-const compactionBytes = 8 * 1024 * 1024;
 
 /** The append-only log. See this folder's `index.ts` for its design. */
 export class Log implements Service {
@@ -93,11 +87,8 @@ export class Log implements Service {
   #unread: bigint | undefined;
   /** The boot number this process began with; a store opened anew gets a higher one under the same monotonic clock. */
   #firstBoot = 0;
-  #reclaim = 0;
-  #reclaimFrom = 0n;
-  readonly #cursors = new Map<string, bigint>();
-  readonly #moved = new Set<string>();
-  readonly #queues = new Map<string, QueueOptions>();
+  readonly #cursors = new Cursors();
+  readonly #retention: Retention;
   readonly #listeners = new Set<() => void>();
   readonly #commits;
   readonly #commitMs;
@@ -107,6 +98,7 @@ export class Log implements Service {
     this.#deps = deps;
     this.#recent = new RecentChunks(deps.options.recentBytes);
     const { metrics } = deps;
+    this.#retention = new Retention(deps.store, deps.logger, metrics);
     this.#commits = metrics.counter('holdfast_log_commits_total', 'Group commits that reached the disk.');
     this.#commitMs = metrics.counter('holdfast_log_commit_milliseconds_total', 'Time spent in commits.');
     this.#records = metrics.counter('holdfast_log_records_total', 'Records that reached the disk.');
@@ -142,8 +134,8 @@ export class Log implements Service {
       await (this.#committing ?? this.#commit());
     }
     await this.#upkeep;
-    if (this.#state === 'open' && this.#moved.size > 0) {
-      await this.#deps.store.write(this.#takeCursors(), false).catch(() => undefined);
+    if (this.#state === 'open' && this.#cursors.dirty) {
+      await this.#deps.store.write(this.#cursors.takeWrites(), false).catch(() => undefined);
     }
     this.#state = 'closed';
     this.#fail(new HoldfastError('unavailable', 'the gateway is stopping'));
@@ -235,23 +227,17 @@ export class Log implements Service {
 
   /** Remembers a reader's place: written with the next commit or within a second, unsynced. */
   moveCursor(name: string, to: bigint): void {
-    this.#cursors.set(name, to);
-    this.#moved.add(name);
+    this.#cursors.move(name, to);
   }
 
   /** Declares that what lies at or above the cursor `name` is a queue: kept until read, within these bounds. */
   holdFor(name: string, options: QueueOptions): void {
-    this.#queues.set(name, options);
-    if (!this.#cursors.has(name)) this.moveCursor(name, this.#committed);
+    this.#cursors.holdFor(name, options, this.#committed);
   }
 
   /** Drops cursors that nobody declared in this run: an upstream that is no longer configured holds nothing back. */
   dropOtherCursors(): void {
-    for (const name of this.#cursors.keys()) {
-      if (this.#queues.has(name)) continue;
-      this.#cursors.delete(name);
-      this.#moved.add(name);
-    }
+    this.#cursors.dropOthers();
   }
 
   /** What waits for the reader `name`. `oldestAge` in milliseconds, to the segment; absent where no clock can tell. */
@@ -296,13 +282,14 @@ export class Log implements Service {
         opening.how === 'repaired' ? 'the store was damaged and repaired' : 'the store was moved aside',
       );
     }
-    const last = await this.#recover();
-    const stored = await store.get(bootKey);
-    const newest = Math.max(
-      await bootFile.read(),
-      stored?.length === 4 ? stored.readUInt32LE(0) : 0,
-      Number(last >> 40n),
-    );
+    const found = await recover(store);
+    for (const first of found.damaged) {
+      health.raise(damaged, `a chunk at ${formatMessageId(first)} cannot be read`);
+      logger.error({ id: formatMessageId(first) }, 'a chunk is damaged and its records are lost');
+    }
+    this.#segments = found.segments;
+    this.#cursors.restore(found.cursors);
+    const newest = Math.max(await bootFile.read(), found.boot);
     if (newest >= maxBoot) throw new HoldfastError('start_failed', 'the boot numbers are used up');
     this.#boot = newest + 1;
     if (this.#firstBoot === 0) this.#firstBoot = this.#boot;
@@ -323,42 +310,6 @@ export class Log implements Service {
     const { records, bytes } = this.#segments;
     const took = Math.round(this.#deps.clock.monotonic() - begun);
     logger.info({ records, bytes, boot: this.#boot, how: opening.how, ms: took }, 'the log is open');
-  }
-
-  /** Reads cursors and segments, and the chunks behind the last closed segment. Returns the id behind the last record. */
-  async #recover(): Promise<bigint> {
-    const { store } = this.#deps;
-    const segments = new Segments();
-    this.#cursors.clear();
-    for await (const [key, value] of store.entries({ gte: Buffer.from('u'), lt: endOf('u') })) {
-      if (value.length === 8) this.#cursors.set(key.toString('utf8', 1), value.readBigUInt64BE(0));
-    }
-    let end = 0n;
-    for await (const [, value] of store.entries({ gte: idKey(segmentPrefix, 0n), lt: endOf('g') })) {
-      const segment = decodeSegment(value);
-      if (segment === undefined) continue;
-      segments.restore(segment);
-      end = segment.end;
-    }
-    const closed: Write[] = [];
-    for await (const [key, value] of store.entries({ gte: idKey(chunkPrefix, end), lt: endOf('c') })) {
-      const first = idOfKey(key);
-      const header = readChunkHeader(value, first);
-      if (header === undefined) {
-        this.#deps.health.raise(damaged, `a chunk at ${formatMessageId(first)} cannot be read`);
-        this.#deps.logger.error({ id: formatMessageId(first) }, 'a chunk is damaged and its records are lost');
-        continue;
-      }
-      const synced = header.quality === 'synced';
-      const segment = segments.add({ first, count: header.count, bytes: value.length, wall: header.wall, synced });
-      if (segment !== undefined) {
-        closed.push({ type: 'put', key: idKey(segmentPrefix, segment.first), value: encodeSegment(segment) });
-      }
-      end = first + BigInt(header.count);
-    }
-    if (closed.length > 0) await store.write(closed, false);
-    this.#segments = segments;
-    return end;
   }
 
   #schedule(): void {
@@ -385,7 +336,7 @@ export class Log implements Service {
     this.#changes = [];
     this.#gathering = first + BigInt(header.count);
     this.#lastCommit = begun;
-    writes.push({ type: 'put', key: idKey(chunkPrefix, first), value: chunk }, ...this.#takeCursors());
+    writes.push({ type: 'put', key: idKey(chunkPrefix, first), value: chunk }, ...this.#cursors.takeWrites());
     const closed = this.#segments.add({
       first,
       count: header.count,
@@ -393,9 +344,7 @@ export class Log implements Service {
       wall: header.wall,
       synced: header.quality === 'synced',
     });
-    if (closed !== undefined) {
-      writes.push({ type: 'put', key: idKey(segmentPrefix, closed.first), value: encodeSegment(closed) });
-    }
+    if (closed !== undefined) writes.push(segmentWrite(closed));
     let error: HoldfastError | undefined;
     try {
       await store.write(writes, true);
@@ -439,9 +388,7 @@ export class Log implements Service {
     try {
       await this.#upkeep;
       await store.close();
-      const cursors = new Map(this.#cursors);
       await this.#open();
-      for (const [name, at] of cursors) this.moveCursor(name, at);
       health.clear(failing);
       this.#announce();
     } catch (thrown) {
@@ -469,22 +416,6 @@ export class Log implements Service {
     return { type: 'put', key, value: single.take(id, now, clock.wall(), quality()) };
   }
 
-  #takeCursors(): Write[] {
-    const writes: Write[] = [];
-    for (const name of this.#moved) {
-      const at = this.#cursors.get(name);
-      if (at === undefined) {
-        writes.push({ type: 'del', key: cursorKey(name) });
-        continue;
-      }
-      const value = Buffer.allocUnsafe(8);
-      value.writeBigUInt64BE(at, 0);
-      writes.push({ type: 'put', key: cursorKey(name), value });
-    }
-    this.#moved.clear();
-    return writes;
-  }
-
   #keep(): void {
     if (this.#state !== 'open' || this.#upkeep !== undefined) return;
     this.#upkeep = this.#tidy()
@@ -495,34 +426,12 @@ export class Log implements Service {
   }
 
   async #tidy(): Promise<void> {
-    const { store, clock, quality, options, logger, metrics } = this.#deps;
-    if (this.#moved.size > 0) await store.write(this.#takeCursors(), false);
-    const queues: QueueBound[] = [...this.#queues].map(([name, queue]) => ({
-      at: this.#cursors.get(name) ?? this.#committed,
-      maxBytes: queue.maxBytes,
-      maxRecords: queue.maxRecords,
-      dropsOldest: queue.overflow === 'drop_oldest',
-    }));
+    const { store, clock, quality, options } = this.#deps;
+    if (this.#cursors.dirty) await store.write(this.#cursors.takeWrites(), false);
+    const queues = this.#cursors.bounds();
     this.#rejecting = queues.some((queue) => !queue.dropsOldest && this.#segments.exceeds(queue));
-    const gone = this.#segments.trim(options.history, queues, { wall: clock.wall(), synced: quality() === 'synced' });
-    for (const segment of gone) {
-      const range = { gte: idKey(chunkPrefix, segment.first), lt: idKey(chunkPrefix, segment.end) };
-      await store.write([{ type: 'del', key: idKey(segmentPrefix, segment.first) }], false);
-      await store.clear(range);
-      this.#reclaim += segment.bytes;
-      metrics
-        .counter('holdfast_log_trimmed_total', 'Records deleted by retention.')
-        .add(Number(segment.end - segment.first));
-    }
-    if (this.#reclaim > compactionBytes) {
-      const until = idKey(chunkPrefix, this.head);
-      await store.compact({
-        gte: this.#reclaimFrom === 0n ? chunksFrom : idKey(chunkPrefix, this.#reclaimFrom),
-        lt: until,
-      });
-      logger.debug({ bytes: this.#reclaim }, 'space was given back');
-      this.#reclaim = 0;
-      this.#reclaimFrom = this.head;
-    }
+    const now = { wall: clock.wall(), synced: quality() === 'synced' };
+    await this.#retention.delete(this.#segments.trim(options.history, queues, now));
+    await this.#retention.reclaim(this.head);
   }
 }

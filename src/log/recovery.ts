@@ -1,0 +1,52 @@
+import { readChunkHeader } from './chunk.ts';
+import { bootKey, chunkPrefix, endOf, idKey, idOfKey, segmentPrefix } from './keys.ts';
+import { decodeSegment, encodeSegment, Segments } from './segments.ts';
+import type { Store, Write } from './store.ts';
+
+/** What a store was found to hold. */
+export interface Recovered {
+  readonly segments: Segments;
+  readonly cursors: ReadonlyMap<string, bigint>;
+  /** Highest boot number that the store knows of; 0 = none. */
+  readonly boot: number;
+  /** First ids of chunks whose header does not read. */
+  readonly damaged: readonly bigint[];
+}
+
+/** Reads cursors and segments, and the chunks behind the last closed segment: little, however large the store is. */
+export async function recover(store: Store): Promise<Recovered> {
+  const cursors = new Map<string, bigint>();
+  for await (const [key, value] of store.entries({ gte: Buffer.from('u'), lt: endOf('u') })) {
+    if (value.length === 8) cursors.set(key.toString('utf8', 1), value.readBigUInt64BE(0));
+  }
+  const segments = new Segments();
+  let end = 0n;
+  for await (const [, value] of store.entries({ gte: idKey(segmentPrefix, 0n), lt: endOf('g') })) {
+    const segment = decodeSegment(value);
+    if (segment === undefined) continue;
+    segments.restore(segment);
+    end = segment.end;
+  }
+  const closed: Write[] = [];
+  const damaged: bigint[] = [];
+  for await (const [key, value] of store.entries({ gte: idKey(chunkPrefix, end), lt: endOf('c') })) {
+    const first = idOfKey(key);
+    const header = readChunkHeader(value, first);
+    if (header === undefined) {
+      damaged.push(first);
+      continue;
+    }
+    const { count, wall, quality } = header;
+    const segment = segments.add({ first, count, bytes: value.length, wall, synced: quality === 'synced' });
+    if (segment !== undefined) closed.push(segmentWrite(segment));
+    end = first + BigInt(count);
+  }
+  if (closed.length > 0) await store.write(closed, false);
+  const stored = await store.get(bootKey);
+  const noted = stored?.length === 4 ? stored.readUInt32LE(0) : 0;
+  return { segments, cursors, damaged, boot: Math.max(noted, Number(end >> 40n)) };
+}
+
+export function segmentWrite(segment: Parameters<typeof encodeSegment>[0]): Write {
+  return { type: 'put', key: idKey(segmentPrefix, segment.first), value: encodeSegment(segment) };
+}

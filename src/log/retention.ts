@@ -1,0 +1,39 @@
+import type { Logger, Metrics } from '../telemetry/index.ts';
+import { chunkPrefix, idKey, segmentPrefix } from './keys.ts';
+import type { Segment } from './segments.ts';
+import type { Store } from './store.ts';
+
+const compactionBytes = 8 * 1024 * 1024;
+
+/** Deletes segments and gives their space back: LevelDB keeps the space of deleted entries until it is compacted. */
+export class Retention {
+  readonly #store: Store;
+  readonly #logger: Logger;
+  readonly #trimmed;
+  #deleted = 0;
+  #compacted = 0n;
+
+  constructor(store: Store, logger: Logger, metrics: Metrics) {
+    this.#store = store;
+    this.#logger = logger;
+    this.#trimmed = metrics.counter('holdfast_log_trimmed_total', 'Records deleted by retention.');
+  }
+
+  async delete(segments: readonly Segment[]): Promise<void> {
+    for (const { first, end, bytes } of segments) {
+      await this.#store.write([{ type: 'del', key: idKey(segmentPrefix, first) }], false);
+      await this.#store.clear({ gte: idKey(chunkPrefix, first), lt: idKey(chunkPrefix, end) });
+      this.#deleted += bytes;
+      this.#trimmed.add(Number(end - first));
+    }
+  }
+
+  /** Compacts what lies behind `head` once enough was deleted there. */
+  async reclaim(head: bigint): Promise<void> {
+    if (this.#deleted < compactionBytes) return;
+    await this.#store.compact({ gte: idKey(chunkPrefix, this.#compacted), lt: idKey(chunkPrefix, head) });
+    this.#logger.debug({ bytes: this.#deleted }, 'space was given back');
+    this.#deleted = 0;
+    this.#compacted = head;
+  }
+}
