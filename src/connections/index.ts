@@ -18,3 +18,4 @@ export {
   type Protocol,
   tokenMatches,
 } from './registry.ts';
+export { UsersFile } from './users.ts';

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, HoldfastError, type Service, ServiceStack } from '../base/index.ts';
 import { Broker } from '../broker/index.ts';
-import { CoapResources, CoapServer, UdpTransport } from '../coap/index.ts';
+import { CoapResources, CoapServer, type UdpTransport, udpTransports } from '../coap/index.ts';
 import type { Config } from '../config/index.ts';
 import { AccessRules, Authenticator, ConnectionRegistry, UsersFile } from '../connections/index.ts';
 import { AtomicNumberFile, LevelStore, Log } from '../log/index.ts';
@@ -39,6 +39,7 @@ export class Gateway {
   readonly #registry: ConnectionRegistry;
   readonly #broker: Broker;
   readonly #coap: CoapServer;
+  readonly #transports: readonly UdpTransport[];
   readonly #upstreams: readonly Upstream[];
   readonly #health: Health;
   readonly #metrics = new Metrics();
@@ -113,8 +114,14 @@ export class Gateway {
         maxSubscriptions: limits.subscriptionsPerClient,
       },
     });
+    this.#transports = udpTransports(
+      config.coap.listen.map((url) => {
+        const { host, port } = addressOf(url, 5683);
+        return { address: host, port };
+      }),
+    );
     this.#coap = new CoapServer({
-      transports: config.coap.listen.map((url) => new UdpTransport(addressOf(url, 5683))),
+      transports: this.#transports,
       clock,
       logger: logger.child('coap'),
       metrics,
@@ -187,7 +194,7 @@ export class Gateway {
       appId: identity.appId,
       uptime: Math.round(clock.monotonic() - this.#begun),
       state: stateOf(conditions),
-      listeners: [...this.#coap.urls, ...this.#broker.urls],
+      listeners: [...this.#transports.map((transport) => transport.url), ...this.#broker.urls],
       clients: { coap: this.#registry.count('coap'), mqtt: this.#registry.count('mqtt') },
       upstreams: this.#upstreams.map((upstream) => upstream.status()),
       store: {

@@ -16,11 +16,11 @@ const statusInterval = 10_000;
 export async function run(
   config: Config,
   load: () => LoadResult | Promise<LoadResult>,
-  deps: { clock: Clock; version: string },
+  deps: { clock: Clock; version: string; env: Readonly<Record<string, string | undefined>> },
 ): Promise<number> {
-  const { clock, version } = deps;
+  const { clock, version, env } = deps;
   const logger = createLogger({ level: config.log.level, format: config.log.format });
-  const notifier = new Notifier({ clock, logger: logger.child('systemd') });
+  const notifier = new Notifier({ env, clock, logger: logger.child('systemd') });
   const crashed = new Promise<string>((resolve) => {
     for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
       process.on(event, (thrown: unknown) => {
@@ -52,21 +52,21 @@ export async function run(
     logger.error({ reason: reasonOf(thrown) }, 'holdfast did not start');
     return 1;
   }
-  const watchdog = new Watchdog({ notifier, clock, healthy: () => gateway.healthy });
+  const watchdog = new Watchdog({ notifier, env, clock, healthy: () => gateway.healthy });
   await watchdog.start();
   const { listeners } = gateway.status();
   logger.info({ version, listeners }, 'holdfast is ready');
-  notifier.ready(sentence(gateway.status()));
+  void notifier.ready(sentence(gateway.status()));
   let shown = sentence(gateway.status());
   const status = clock.every('systemd status', statusInterval, () => {
     const now = sentence(gateway.status());
-    if (now !== shown) notifier.status(now);
+    if (now !== shown) void notifier.status(now);
     shown = now;
   });
 
   let current = config;
   const reload = async () => {
-    notifier.reloading();
+    void notifier.reloading();
     const result = await load();
     if (result.ok) {
       const { needRestart } = changedKeys(current, result.config);
@@ -82,7 +82,7 @@ export async function run(
     } else {
       logger.error({ problems: result.problems }, 'the configuration was not reloaded: the old one goes on');
     }
-    notifier.ready(sentence(gateway.status()));
+    void notifier.ready(sentence(gateway.status()));
   };
   process.on('SIGHUP', () => {
     reload().catch((thrown: unknown) =>
@@ -92,7 +92,7 @@ export async function run(
 
   const reason = await Promise.race([told, crashed]);
   status.cancel();
-  notifier.stopping();
+  void notifier.stopping();
   logger.info({ reason }, 'stopping');
   await watchdog.stop();
   try {

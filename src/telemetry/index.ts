@@ -7,3 +7,4 @@
 export { type ActiveCondition, type Condition, Health } from './health.ts';
 export { type Logger, silentLogger } from './logger.ts';
 export { Counter, type Labels, Metrics, type Series } from './metrics.ts';
+export { createLogger, type LoggerOptions, type LogLevel, type LogStream, type RootLogger } from './pino-logger.ts';

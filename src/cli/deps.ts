@@ -1,0 +1,38 @@
+import type { Config, LoadResult } from '../config/index.ts';
+
+/** What a command prints to. */
+export interface Output {
+  write(text: string): unknown;
+}
+
+/** What a password is read from; `isTTY` and `setRawMode` as of a terminal. */
+export interface Input extends AsyncIterable<string | Uint8Array> {
+  readonly isTTY?: boolean;
+  setRawMode?(raw: boolean): unknown;
+}
+
+/** The users file, as far as the command line changes it. */
+export interface Users {
+  add(name: string, password: string): Promise<void>;
+  remove(name: string): Promise<void>;
+  list(): Promise<readonly string[]>;
+  setPassword(name: string, password: string): Promise<void>;
+}
+
+/** The world as the command line sees it. */
+export interface CliDeps {
+  /** Runs the daemon to its end and gives the exit code. `load` reads the configuration again. */
+  run(config: Config, load: () => LoadResult): Promise<number>;
+  /** Asks the daemon on the configuration's state directory; undefined where none answers. */
+  ask(config: Config, request: 'status' | 'reload_users'): Promise<unknown>;
+  users(path: string): Users;
+  identity(config: Config): Promise<{ readonly appClientId: string; readonly appClientSecret: string }>;
+  readonly stdout: Output;
+  readonly stderr: Output;
+  readonly stdin: Input;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly version: string;
+}
+
+export const exitCodes = { fine: 0, failed: 1, usage: 2, configuration: 78 } as const;

@@ -1,0 +1,9 @@
+/**
+ * The command line: words in, an exit code out (0 fine, 1 failed, 2 usage, 78 configuration).
+ *
+ * It knows the configuration and nothing of the parts: what runs the daemon, asks it, or changes its files is handed in
+ * as `CliDeps`. Results go to standard output, all else to standard error. A password is never an argument, since every
+ * user of the machine can read those.
+ */
+export { type CliDeps, exitCodes, type Input, type Output, type Users } from './deps.ts';
+export { main } from './main.ts';

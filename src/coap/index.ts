@@ -1,0 +1,67 @@
+/**
+ * CoAP: the message layer over UDP. It knows nothing of MQTT; `resources/` does, against this surface.
+ *
+ * Promises
+ * - A request is handed to the handler once: a retransmission never runs twice, not while the handler is still busy
+ *   either (RFC 7252 §4.5). It gets what the first got: nothing yet, the empty ACK, or the same answer.
+ * - An answer is piggybacked if it comes within 500 ms, otherwise separate: a CON, retransmitted (§5.2, §4.2).
+ * - Notifications of an observation leave in the order of `notify`, numbered strictly rising (RFC 7641 §4.4); they are
+ *   lost only where a bound says so, or with the observation's end, and `onSettled` tells.
+ * - Bodies are whole: Block1 uploads are reassembled, Block2 answers and notifications are cut (RFC 7959), matched by
+ *   endpoint, method and URI (and Request-Tag, RFC 9175), never by token.
+ * - No datagram ends the process, and none makes it allocate more than a small multiple of its own size.
+ *
+ * Not promised
+ * - Duplicates are recognised for 247 s (NON: 145 s) or among the last 65,536 requests, 4,096 of one endpoint,
+ *   whichever is less. What waits for the handler is never forgotten.
+ * - NON notifications are not paced (RFC 7641 §4.5.1 leaves that to the sender). Multicast is not served.
+ *
+ * How a datagram goes
+ *
+ *     Transport → Dispatcher ─ decode ─┬ malformed        RST to a CON, otherwise nothing
+ *                                      ├ empty, response  Outbox (ACK, RST), Observations (RST to a NON), or RST
+ *                                      └ request ─ Deduplicator ─ Incoming ─ Uploads ─ Representations ─ Exchanges
+ *     Handler → Exchanges.respond → cut into blocks → ACK at once, or Outbox
+ *     Observation.notify → Outbox → cut into blocks, numbered → Transport
+ *
+ * What is answered with what, where the RFCs leave a choice: an empty NON and a stray ACK or RST get nothing; a CON
+ * response nobody waits for gets RST; a CON with a critical option that is unknown gets 4.02, a NON gets RST (§5.4.1);
+ * If-Match and If-None-Match get 4.12; overload gets 5.03 with Max-Age 1, a NON nothing; while stopping, new requests
+ * get nothing, so that a client's retransmission finds the next process.
+ *
+ * Invariants
+ * - A `Peer` is in the table while something refers to it, and only then.
+ * - A peer has at most one CON of ours in flight (NSTART 1); all else of ours to it waits behind, NON too, so that order
+ *   holds. Piggybacked answers do not wait.
+ * - A sequence number and a message id are given when a message leaves, not when it is queued.
+ * - A duplicate is the same peer, message id and bytes: a device that restarts and counts from 1 again is not mistaken.
+ *
+ * Bounds (`CoapOptions`), all with a count in all and per endpoint or in bytes: remembered requests, requests that wait,
+ * uploads, representations, observations, queued messages. At a bound the oldest gives way where that harms nobody who
+ * is active (remembered requests, representations, queued notifications, idle uploads), otherwise the new one is
+ * refused.
+ *
+ * Time: one tick of 100 ms while an answer or an ACK is due, one sweep of 5 s for what expires. No timer per exchange.
+ */
+export { code, codes, codeText, methods } from './codes.ts';
+export type { CoapDiagnostics } from './counters.ts';
+export { decode, type Malformed, Message, types } from './decode.ts';
+export { encode, type MessageParts } from './encode.ts';
+export type {
+  CoapRequest,
+  CoapResponse,
+  Endpoint,
+  NotificationOutcome,
+  NotifyOptions,
+  Observation,
+  ObservationEnd,
+  ObserveOptions,
+  RequestHandler,
+  Respond,
+} from './message-layer.ts';
+export { optionNumbers } from './option-numbers.ts';
+export { type CoapOptions, defaultCoapOptions } from './options.ts';
+export { CoapResources, type ResourceDeps, type ResourceOptions } from './resources/resources.ts';
+export { CoapServer, type CoapServerDeps } from './server.ts';
+export type { Transport, TransportListener } from './transport.ts';
+export { type UdpAddress, type UdpOptions, UdpTransport, udpTransports } from './udp-transport.ts';

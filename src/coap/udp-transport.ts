@@ -1,0 +1,102 @@
+import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
+import { HoldfastError, reasonOf } from '../base/index.ts';
+import type { Transport, TransportListener } from './transport.ts';
+
+/** An address to listen at. */
+export interface UdpAddress {
+  /** An IP literal without brackets. `::` takes IPv4 too, unless an IPv4 address is listened at on the same port. */
+  readonly address: string;
+  /** 0: any free one. */
+  readonly port: number;
+}
+
+export interface UdpOptions extends UdpAddress {
+  /** Default: true for any address but `::`. */
+  readonly ipv6Only?: boolean;
+  /** The kernel's receive buffer, bytes; it may give less (`net.core.rmem_max`). */
+  readonly receiveBuffer?: number;
+}
+
+const defaultReceiveBuffer = 2 * 1024 * 1024;
+
+/** CoAP over UDP at one address. Joins no multicast group. */
+export class UdpTransport implements Transport {
+  readonly secure = false;
+  readonly #options: UdpOptions;
+  readonly #ipv6: boolean;
+  #socket: Socket | undefined;
+
+  constructor(options: UdpOptions) {
+    this.#options = options;
+    this.#ipv6 = options.address.includes(':');
+  }
+
+  /** With the port in use, once started. */
+  get url(): string {
+    const { address } = this.#options;
+    return `coap://${this.#ipv6 ? `[${address}]` : address}:${this.port}`;
+  }
+
+  /** The port in use, once started. */
+  get port(): number {
+    return this.#socket?.address().port ?? this.#options.port;
+  }
+
+  start(listener: TransportListener): Promise<void> {
+    const { address, port, receiveBuffer = defaultReceiveBuffer } = this.#options;
+    const ipv6Only = this.#options.ipv6Only ?? address !== '::';
+    const family = this.#ipv6 ? 6 : 4;
+    const socket = createSocket({
+      type: this.#ipv6 ? 'udp6' : 'udp4',
+      ...(this.#ipv6 ? { ipv6Only } : {}),
+      recvBufferSize: receiveBuffer,
+      // Peers are IP literals: nothing to look up. Saves a quarter of the cost of a send.
+      lookup: (host, _options, done) => done(null, host, family),
+    });
+    socket.on('message', (datagram: Buffer, from: RemoteInfo) =>
+      listener.received(datagram, from.family === 'IPv6' ? plainAddress(from.address) : from.address, from.port),
+    );
+    return new Promise((resolve, reject) => {
+      const refused = (reason: Error) => {
+        socket.close();
+        reject(
+          new HoldfastError('start_failed', `cannot listen at ${this.url}: ${reasonOf(reason)}`, { cause: reason }),
+        );
+      };
+      socket.once('error', refused);
+      socket.bind({ address, port, exclusive: true }, () => {
+        socket.off('error', refused);
+        socket.on('error', (reason) => listener.failed(reason));
+        this.#socket = socket;
+        resolve();
+      });
+    });
+  }
+
+  send(datagram: Uint8Array, address: string, port: number): void {
+    const to = this.#ipv6 && !address.includes(':') ? `::ffff:${address}` : address;
+    this.#socket?.send(datagram, 0, datagram.length, port, to);
+  }
+
+  stop(): Promise<void> {
+    const socket = this.#socket;
+    this.#socket = undefined;
+    return new Promise((resolve) => {
+      if (socket === undefined) resolve();
+      else socket.close(() => resolve());
+    });
+  }
+}
+
+/** The transports for several addresses, which share ports where IPv4 and IPv6 are both listened at. */
+export function udpTransports(addresses: readonly UdpAddress[], receiveBuffer = defaultReceiveBuffer): UdpTransport[] {
+  const ipv4Ports = new Set(addresses.filter(({ address }) => !address.includes(':')).map(({ port }) => port));
+  return addresses.map(
+    ({ address, port }) =>
+      new UdpTransport({ address, port, receiveBuffer, ipv6Only: address !== '::' || ipv4Ports.has(port) }),
+  );
+}
+
+function plainAddress(address: string): string {
+  return address.startsWith('::ffff:') && address.includes('.') ? address.slice(7) : address;
+}

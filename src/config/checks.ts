@@ -1,0 +1,71 @@
+import type { Config } from './schema.ts';
+import { isLoopback } from './urls.ts';
+
+export interface CrossProblem {
+  readonly key: string;
+  readonly text: string;
+}
+
+/** What no single key shows. `excused`: `auth.anonymous` is stated, or there are users. */
+export function* crossProblems(config: Config, excused: boolean): Generator<CrossProblem> {
+  yield* exposure(config, excused);
+  yield* certificates(config.mqtt, 'mqtt');
+  const tls = config.mqtt.listen.find((url) => /^(mqtts|wss):/.test(url));
+  if (tls !== undefined && config.mqtt.certFile === undefined && config.mqtt.keyFile === undefined) {
+    yield { key: 'mqtt.cert_file', text: `is missing, and so is mqtt.key_file: ${tls} needs both` };
+  }
+  if (config.mqtt.clientCert !== 'none' && config.mqtt.caFile === undefined) {
+    yield { key: 'mqtt.ca_file', text: `is missing: mqtt.client_cert = "${config.mqtt.clientCert}" needs it` };
+  }
+  for (const section of ['coap', 'mqtt'] as const) {
+    const urls = config[section].listen.filter((url) => !/:0\/?$/.test(url));
+    const twice = urls.find((url, at) => urls.indexOf(url) !== at);
+    if (twice !== undefined) yield { key: `${section}.listen`, text: `has ${twice} twice` };
+  }
+  yield* upstreams(config);
+}
+
+function* exposure(config: Config, excused: boolean): Generator<CrossProblem> {
+  if (excused) return;
+  for (const section of ['coap', 'mqtt'] as const) {
+    const url = config[section].listen.find((one) => !isLoopback(one));
+    if (url === undefined) continue;
+    yield {
+      key: `${section}.listen`,
+      text: `${url} can be reached from other machines, and nothing says who may come in: add a user with \`holdfast user add NAME\`, or state auth.anonymous = true to let everybody in`,
+    };
+  }
+}
+
+function* upstreams(config: Config): Generator<CrossProblem> {
+  const names = new Map<string, number>();
+  for (const [at, one] of config.upstream.entries()) {
+    const key = `upstream.${at}`;
+    // its queue is a name on disk, and some disks do not know case
+    const first = names.get(one.name.toLowerCase());
+    if (first !== undefined) yield { key: `${key}.name`, text: `"${one.name}" is the name of upstream.${first} too` };
+    else names.set(one.name.toLowerCase(), at);
+    if (one.password !== undefined && one.passwordFile !== undefined) {
+      yield { key: `${key}.password_file`, text: 'password is set too: expected one of the two' };
+    }
+    if ((one.password ?? one.passwordFile) !== undefined && one.username === undefined) {
+      yield { key: `${key}.username`, text: 'is missing: a password needs it' };
+    }
+    if (one.backoff.cap < one.backoff.base) {
+      yield { key: `${key}.backoff.cap`, text: 'expected no less than backoff.base' };
+    }
+    yield* certificates(one, key);
+  }
+}
+
+function* certificates(
+  { certFile, keyFile }: { readonly certFile?: string; readonly keyFile?: string },
+  key: string,
+): Generator<CrossProblem> {
+  if (certFile !== undefined && keyFile === undefined) {
+    yield { key: `${key}.cert_file`, text: 'key_file is missing: expected both or none' };
+  }
+  if (keyFile !== undefined && certFile === undefined) {
+    yield { key: `${key}.key_file`, text: 'cert_file is missing: expected both or none' };
+  }
+}

@@ -1,0 +1,24 @@
+import { systemClock } from './base/index.ts';
+import { main } from './cli/index.ts';
+import { UsersFile } from './connections/index.ts';
+import { askDaemon, loadIdentity, run } from './gateway/index.ts';
+
+/** The program: the command line, with the world it works on. */
+
+const version = process.env.HOLDFAST_VERSION_AT_BUILD ?? '0.0.0';
+const { env, stdout, stderr, stdin } = process;
+
+process.exitCode = await main(process.argv.slice(2), {
+  run: (config, load) => run(config, load, { clock: systemClock, version, env }),
+  ask: (config, request) => askDaemon(config.stateDir, request, systemClock),
+  users: (path) => new UsersFile(path),
+  identity: (config) => loadIdentity(config.stateDir, config.app.id),
+  stdout,
+  stderr,
+  stdin,
+  env,
+  cwd: process.cwd(),
+  version,
+});
+// what still holds the process open (a terminal, a socket in its last throes) must not keep it
+process.exit();
