@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { mkdir, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { reasonOf } from '../base/index.ts';
+import { HoldfastError, reasonOf } from '../base/index.ts';
 
 /** One write of a batch. */
 export type Write =
@@ -17,7 +17,10 @@ export interface Range {
 
 /** An ordered store of bytes: what the log needs of LevelDB, so that a test can stand in for the disk. */
 export interface Store {
-  /** Opens it, repairing or moving aside what does not open; says what it did about it. */
+  /**
+   * Opens it, repairing or moving aside what does not open; says what it did about it.
+   * @throws HoldfastError `start_failed` where another process has it open.
+   */
   open(): Promise<StoreOpening>;
   close(): Promise<void>;
   /** Writes all or nothing; with `sync`, resolved only once it is on the disk. */
@@ -63,7 +66,10 @@ export class LevelStore implements Store {
       await this.#open();
       return { how: existed ? 'opened' : 'created' };
     } catch (thrown) {
-      if (isLocked(thrown)) throw thrown;
+      if (isLocked(thrown)) {
+        const text = `another process, a holdfast most likely, has ${this.#directory} open; stop it, or set another state_dir`;
+        throw new HoldfastError('start_failed', text, { cause: thrown });
+      }
       reason = reasonOf(thrown);
     }
     try {

@@ -54,7 +54,9 @@ export class Mosquitto {
 
 /** `mosquitto_sub` on `port`; each message is a line `topic payload`. */
 export async function subscriber(port: number, filter: string, extra: readonly string[] = []): Promise<Running> {
-  const running = new Running('mosquitto_sub', [
+  const running = new Running('stdbuf', [
+    '-oL',
+    'mosquitto_sub',
     '-h',
     '127.0.0.1',
     '-p',
