@@ -1,38 +1,33 @@
-/** Bundles the program into `dist/holdfast.js`: one file, beside it only `classic-level` from node_modules. */
-import { chmodSync, readFileSync, rmSync } from 'node:fs';
+import { chmod, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 
+/** Bundles the daemon into one file; only the native store stays outside. */
 const root = join(import.meta.dirname, '..');
-const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
-const out = join(root, 'dist/holdfast.js');
+const outfile = join(root, 'dist/holdfast.js');
+const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 
-// CommonJS packages in the bundle ask for these
-const shim = [
-  "import{createRequire as __createRequire}from'node:module';",
-  "import{fileURLToPath as __toPath}from'node:url';",
-  "import{dirname as __toDir}from'node:path';",
-  'const require=__createRequire(import.meta.url);',
-  'const __filename=__toPath(import.meta.url);',
-  'const __dirname=__toDir(__filename);',
-].join('');
+const banner = [
+  '#!/usr/bin/env -S node --max-semi-space-size=1',
+  "import { createRequire as __createRequire } from 'node:module';",
+  'const require = __createRequire(import.meta.url);',
+  'const __filename = import.meta.filename;',
+  'const __dirname = import.meta.dirname;',
+].join('\n');
 
-rmSync(join(root, 'dist'), { recursive: true, force: true });
+await rm(join(root, 'dist'), { recursive: true, force: true });
 await build({
   entryPoints: [join(root, 'src/main.ts')],
-  outfile: out,
+  outfile,
   bundle: true,
-  format: 'esm',
   platform: 'node',
-  target: 'node20.19',
+  format: 'esm',
+  target: 'node20',
   minify: true,
   keepNames: true,
-  legalComments: 'none',
-  sourcemap: 'external',
-  external: ['classic-level', 'bufferutil', 'utf-8-validate'],
-  define: { 'process.env.HOLDFAST_VERSION_AT_BUILD': JSON.stringify(version) },
-  // a small young generation: ten megabytes less at rest, for a Pi
-  banner: { js: `#!/usr/bin/env -S node --max-semi-space-size=1\n${shim}` },
+  external: ['classic-level'],
+  banner: { js: banner },
+  define: { HOLDFAST_VERSION: JSON.stringify(version) },
   logLevel: 'warning',
 });
-chmodSync(out, 0o755);
+await chmod(outfile, 0o755);

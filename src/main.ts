@@ -5,11 +5,13 @@ import { askDaemon, loadIdentity, run } from './gateway/index.ts';
 
 /** The program: the command line, with the world it works on. */
 
-const version = process.env.HOLDFAST_VERSION_AT_BUILD ?? '0.0.0';
+/** Put in by the build, from package.json. */
+declare const HOLDFAST_VERSION: string;
+
 const { env, stdout, stderr, stdin } = process;
 
 process.exitCode = await main(process.argv.slice(2), {
-  run: (config, load) => run(config, load, { clock: systemClock, version, env }),
+  run: (config, load) => run(config, load, { clock: systemClock, version: HOLDFAST_VERSION, env }),
   ask: (config, request) => askDaemon(config.stateDir, request, systemClock),
   users: (path) => new UsersFile(path),
   identity: (config) => loadIdentity(config.stateDir, config.app.id),
@@ -18,7 +20,7 @@ process.exitCode = await main(process.argv.slice(2), {
   stdin,
   env,
   cwd: process.cwd(),
-  version,
+  version: HOLDFAST_VERSION,
 });
 // what still holds the process open (a terminal, a socket in its last throes) must not keep it
 process.exit();

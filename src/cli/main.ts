@@ -139,7 +139,10 @@ function parserOf(argv: readonly string[], commands: Commands): Argv<Common> {
     .wrap(100)
     .exitProcess(false)
     .fail((message, error) => {
-      throw error ?? new UsageError(message);
+      // yargs has errors of its own for some of what it does not like
+      throw error === undefined || error === null || error.name === 'YError'
+        ? new UsageError(message ?? error?.message)
+        : error;
     });
 }
 

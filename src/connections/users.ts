@@ -1,5 +1,5 @@
 import { createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
-import { mkdir, open, readFile, rename, rm } from 'node:fs/promises';
+import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HoldfastError, reasonOf } from '../base/index.ts';
 import type { PasswordCheck } from './authenticator.ts';
@@ -182,6 +182,7 @@ async function replaceFile(path: string, text: string): Promise<void> {
     const file = await open(temporary, 'wx', 0o600);
     try {
       await file.writeFile(text);
+      if (process.getuid?.() === 0) await giveAway(file, path);
       await file.sync();
     } finally {
       await file.close();
@@ -197,4 +198,10 @@ async function replaceFile(path: string, text: string): Promise<void> {
   } finally {
     await directory.close();
   }
+}
+
+/** `sudo holdfast user add` must not take the file from the daemon: it stays with its owner, a new one with its folder's. */
+async function giveAway(file: FileHandle, path: string): Promise<void> {
+  const { uid, gid } = await stat(path).catch(() => stat(dirname(path)));
+  await file.chown(uid, gid);
 }

@@ -40,6 +40,7 @@ describe('an acknowledgement', () => {
       `[coap]\nlisten = ["coap://127.0.0.1:${coap}"]\n[mqtt]\nlisten = ["mqtt://127.0.0.1:${mqtt}"]\n[store]\ncommit_gap = "20ms"\n`,
     );
     await daemon.startUnder('strace', [
+      '-D',
       '-ff',
       '-ttt',
       '-T',
@@ -55,7 +56,7 @@ describe('an acknowledgement', () => {
       await publish(mqtt, 'p', `proof-mqtt-${n}`, ['-q', '1']);
     }
     await daemon.kill('SIGTERM');
-    await eventually(() => daemon?.output.includes('stopped') ?? false, 'it stopped');
+    await eventually(() => daemon?.output.includes('has stopped') ?? false, 'it stopped');
     const all = calls();
     for (let n = 0; n < 5; n++) {
       for (const [door, isAnswer] of [

@@ -56,6 +56,7 @@ export class CoapPublisher implements Publisher {
   }
 
   async stop(): Promise<void> {
+    if (this.#stopped) return;
     this.#stopped = true;
     clearTimeout(this.#timer);
     await new Promise<void>((resolve) => this.#socket.close(() => resolve()));

@@ -1,0 +1,189 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../src/base/index.ts';
+import { type CliDeps, type Input, main } from '../../src/cli/index.ts';
+
+let cwd = '';
+beforeEach(() => {
+  cwd = mkdtempSync(join(tmpdir(), 'holdfast-cli-'));
+});
+afterEach(() => rmSync(cwd, { recursive: true, force: true }));
+
+function input(chunks: readonly string[], terminal = false): Input & { readonly raw: boolean[] } {
+  const raw: boolean[] = [];
+  return {
+    raw,
+    isTTY: terminal,
+    setRawMode: (on) => raw.push(on),
+    async *[Symbol.asyncIterator]() {
+      yield* chunks;
+    },
+  };
+}
+
+async function holdfast(argv: readonly string[], more: Partial<CliDeps> = {}) {
+  const told: string[] = [];
+  let out = '';
+  let err = '';
+  const done = (what: string) => (name: string, password?: string) => {
+    told.push([what, name, password].filter((one) => one !== undefined).join(' '));
+    return Promise.resolve();
+  };
+  const code = await main(argv, {
+    run: async (_config, load) => (load().ok ? 0 : 1),
+    ask: async (_config, request) => {
+      told.push(request);
+      return undefined;
+    },
+    users: (path) => {
+      told.push(path);
+      return {
+        add: done('add'),
+        remove: done('remove'),
+        setPassword: done('password'),
+        list: async () => ['ann', 'bob'],
+      };
+    },
+    identity: async () => ({ appClientId: 'id', appClientSecret: 'secret' }),
+    stdout: { write: (text) => (out += text) },
+    stderr: { write: (text) => (err += text) },
+    stdin: input([]),
+    env: { HOLDFAST_CONFIG: join(cwd, 'none.toml') },
+    cwd,
+    version: '1.2.3',
+    ...more,
+  });
+  return { code, out, err, told };
+}
+
+const here = () => {
+  const file = join(cwd, 'holdfast.toml');
+  writeFileSync(file, 'state_dir = "state"\n');
+  return ['--config', file];
+};
+
+describe('the command line', () => {
+  it.each([[['fly']], [[]], [['run', '--fast']], [['user']], [['user', 'add']], [['run', 'x']], [['run', '--config']]])(
+    'answers %j with 2 and a hint',
+    async (argv) => {
+      const { code, err, out } = await holdfast(argv);
+      expect({ code, out }).toEqual({ code: 2, out: '' });
+      expect(err).toContain('--help');
+    },
+  );
+
+  it('prints help and the version', async () => {
+    const { code, out } = await holdfast(['--help']);
+    expect(code).toBe(0);
+    for (const word of ['run', 'check-config', 'print-config', 'status', 'user', 'credentials', 'version', '--set']) {
+      expect(out).toContain(word);
+    }
+    expect(await holdfast(['version'])).toMatchObject({ code: 0, out: '1.2.3\n' });
+  });
+
+  it('runs the daemon with the configuration, and gives its exit code', async () => {
+    let level = '';
+    const run: CliDeps['run'] = async (config, load) => {
+      level = config.log.level;
+      return load().ok ? 7 : 8;
+    };
+    expect(
+      await holdfast(['run', ...here(), '--set', 'log.level=debug', '--set', 'coap.listen=[]'], { run }),
+    ).toMatchObject({ code: 7 });
+    expect(level).toBe('debug');
+  });
+
+  it('answers a bad configuration with every problem and 78', async () => {
+    for (const command of ['run', 'check-config', 'print-config', 'status']) {
+      const { code, err } = await holdfast([command, ...here(), '--set', 'log.level=loud', '--set', 'coap.x=1']);
+      expect(code).toBe(78);
+      expect(err).toMatch(/log\.level[^\n]*\n[^\n]*coap\.x|coap\.x[^\n]*\n[^\n]*log\.level/);
+    }
+  });
+
+  it('answers a failure with its reason and 1', async () => {
+    const run = async () => {
+      throw new HoldfastError('start_failed', 'no luck');
+    };
+    expect(await holdfast(['run', ...here()], { run })).toMatchObject({ code: 1, err: 'holdfast: no luck\n' });
+  });
+
+  it('prints the effective configuration and the example', async () => {
+    expect((await holdfast(['print-config', ...here()])).out).toContain(`state_dir = "${join(cwd, 'state')}"`);
+    expect((await holdfast(['print-config', '--example'])).out).toContain('#[[upstream]]');
+  });
+
+  it('says how the daemon is, or that there is none', async () => {
+    const answer = {
+      version: '1',
+      state: 'degraded',
+      uptime: 61_000,
+      listeners: ['coap://127.0.0.1:5683'],
+      clients: { coap: 2, mqtt: 3 },
+      upstreams: [{ name: 'cloud', state: 'down', queuedMessages: 9 }],
+      conditions: [{ code: 'x', severity: 'degraded', text: 'Look here.', detail: '\u001b[2J', age: 5_000 }],
+    };
+    const ask = async () => answer;
+    const { code, out } = await holdfast(['status', ...here()], { ask });
+    expect(code).toBe(0);
+    for (const part of ['coap://127.0.0.1:5683', '2 CoAP', '3 MQTT', 'cloud: down, 9 queued', 'Look here.', 'up 61s']) {
+      expect(out).toContain(part);
+    }
+    expect(out).not.toContain('\u001b');
+    expect(JSON.parse((await holdfast(['status', '--json', ...here()], { ask })).out)).toEqual(answer);
+    expect(await holdfast(['status', ...here()])).toMatchObject({ code: 1, out: '' });
+  });
+
+  it('shows the credentials', async () => {
+    expect((await holdfast(['credentials', ...here()])).out).toMatch(/id\n.*secret\n/);
+  });
+});
+
+describe('a user', () => {
+  it('is added with the first line of the input; the daemon is told', async () => {
+    const { code, told } = await holdfast(['user', 'add', 'ann', ...here()], { stdin: input(['ri', 'ght\r\nmore\n']) });
+    expect(code).toBe(0);
+    expect(told).toEqual([join(cwd, 'state/users.toml'), 'add ann right', 'reload_users']);
+  });
+
+  it('may be a number, and be added before the gateway may listen', async () => {
+    const { code, told } = await holdfast(
+      ['user', 'add', '007', ...here(), '--set', 'mqtt.listen=["mqtt://0.0.0.0:1883"]'],
+      {
+        stdin: input(['0x1']),
+      },
+    );
+    expect(code).toBe(0);
+    expect(told).toContain('add 007 0x1');
+  });
+
+  it('is asked for the password twice on a terminal, which shows nothing', async () => {
+    const stdin = input(['rx\u007fight', '\r', 'right\r'], true);
+    const { code, told, out, err } = await holdfast(['user', 'password', 'ann', ...here()], { stdin });
+    expect(code).toBe(0);
+    expect(told).toContain('password ann right');
+    expect(out + err).not.toContain('right');
+    expect(stdin.raw).toEqual([true, false]);
+  });
+
+  it.each([
+    [['a\rb\r'], true],
+    [['\u0003'], true],
+    [[], true],
+    [[], false],
+    [['\n'], false],
+  ])('is not changed by %j', async (chunks, terminal) => {
+    const { code, told } = await holdfast(['user', 'add', 'ann', ...here()], { stdin: input(chunks, terminal) });
+    expect(code).toBe(1);
+    expect(told).toEqual([]);
+  });
+
+  it('is removed and listed; a daemon that cannot take it is told of', async () => {
+    expect((await holdfast(['user', 'remove', 'ann', ...here()])).told).toContain('remove ann');
+    expect((await holdfast(['user', 'list', ...here()])).out).toBe('ann\nbob\n');
+    const ask = async () => ({ error: 'bad file' });
+    expect(await holdfast(['user', 'remove', 'ann', ...here()], { ask })).toMatchObject({ code: 1 });
+  });
+});

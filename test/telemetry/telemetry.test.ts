@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest';
+import { createLogger, Health, type LogStream, Metrics } from '../../src/telemetry/index.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+
+function sink(isTTY = false): LogStream & { readonly lines: string[]; fail(error: Error): void } {
+  const lines: string[] = [];
+  const listeners: ((error: Error) => void)[] = [];
+  return {
+    isTTY,
+    lines,
+    write: (text) => lines.push(text),
+    on: (_event, listener) => listeners.push(listener),
+    fail: (error) => {
+      for (const listener of listeners) listener(error);
+    },
+  };
+}
+
+describe('the logger', () => {
+  it('writes JSON lines, at its level and above', () => {
+    const stream = sink();
+    const logger = createLogger({ level: 'info', format: 'auto', stream, env: {} });
+    logger.child('coap').warn({ port: 5683 }, 'it listens');
+    logger.debug({}, 'not seen');
+    expect(stream.lines).toHaveLength(1);
+    expect(JSON.parse(stream.lines[0] ?? '')).toMatchObject({ level: 40, part: 'coap', port: 5683, msg: 'it listens' });
+  });
+
+  it('changes its level and that of its children', () => {
+    const stream = sink();
+    const logger = createLogger({ level: 'info', format: 'json', stream, env: {} });
+    const grandchild = logger.child('a').child('b');
+    grandchild.debug({}, 'not seen');
+    logger.setLevel('debug');
+    grandchild.debug({}, 'seen');
+    logger.setLevel('error');
+    grandchild.warn({}, 'not seen');
+    expect(stream.lines).toHaveLength(1);
+  });
+
+  it('begins a line with its priority under systemd', () => {
+    for (const env of [{ JOURNAL_STREAM: '8:1' }, { NOTIFY_SOCKET: '/x' }]) {
+      const stream = sink();
+      const logger = createLogger({ level: 'debug', format: 'auto', stream, env });
+      logger.debug({}, 'a');
+      logger.info({ text: '"level":50' }, 'b');
+      logger.warn({}, 'c');
+      logger.error({}, 'd');
+      expect(stream.lines.map((line) => line.slice(0, 4))).toEqual(['<7>{', '<6>{', '<4>{', '<3>{']);
+    }
+  });
+
+  it('is for people on a terminal, and where that is asked for', () => {
+    for (const [stream, format] of [
+      [sink(true), 'auto'],
+      [sink(), 'pretty'],
+    ] as const) {
+      createLogger({ level: 'info', format, stream, env: {} }).info({ n: 1 }, 'it listens');
+      expect(stream.lines.join('')).toMatch(/INFO.*it listens/);
+      expect(stream.lines.join('')).not.toContain('"level"');
+    }
+  });
+
+  it('outlives its reader', () => {
+    const stream = sink();
+    const logger = createLogger({ level: 'info', format: 'json', stream, env: {} });
+    stream.fail(new Error('EPIPE'));
+    logger.info({}, 'nobody reads this');
+    expect(stream.lines).toEqual([]);
+    const thrower = {
+      write: () => {
+        throw new Error('EPIPE');
+      },
+    };
+    createLogger({ level: 'info', format: 'json', stream: thrower, env: {} }).info({}, 'nor this');
+  });
+});
+
+describe('health', () => {
+  it('shows what holds, per subject, and since when', () => {
+    const clock = new FakeClock();
+    const health = new Health(clock);
+    const down = { code: 'down', severity: 'degraded', text: 'An upstream is down.' } as const;
+    health.raise(down, 'first', 'a');
+    clock.advance(500);
+    health.raise(down, 'second', 'b');
+    health.raise(down, 'changed', 'a');
+    expect(health.active()).toEqual([
+      { ...down, detail: 'changed', age: 500 },
+      { ...down, detail: 'second', age: 0 },
+    ]);
+    health.clear(down, 'a');
+    health.clear(down, 'never');
+    expect(health.active()).toHaveLength(1);
+  });
+});
+
+describe('metrics', () => {
+  it('are one per name and labels, whatever their order', () => {
+    const metrics = new Metrics();
+    metrics.counter('x_total', 'X.', { a: '1', b: '2' }).add(3);
+    metrics.counter('x_total', 'X.', { b: '2', a: '1' }).add();
+    metrics.gauge('y', 'Y.', () => 5);
+    metrics.gauge('y', 'Y.', () => 6);
+    expect(metrics.value('x_total', { b: '2', a: '1' })).toBe(4);
+    expect(metrics.value('y')).toBe(6);
+    expect(metrics.value('z')).toBeUndefined();
+    expect([...metrics.series()]).toHaveLength(2);
+  });
+});
