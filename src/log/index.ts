@@ -29,7 +29,10 @@
  */
 export { AtomicNumberFile, type NumberFile } from './boot-number.ts';
 export type { QueueOptions } from './cursors.ts';
-export { type Committed, Log, type LogDeps, type LogOptions, type StateChange } from './log.ts';
+export type { Committed } from './gathering.ts';
+export type { StateChange } from './kept.ts';
+export { Log } from './log.ts';
+export type { LogDeps, LogOptions } from './options.ts';
 export type { LogPage } from './reader.ts';
 export type { RetentionBounds } from './segments.ts';
 export { LevelStore, type Range, type Store, type StoreOpening, type Write } from './store.ts';

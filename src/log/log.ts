@@ -1,65 +1,17 @@
-import { type Clock, HoldfastError, reasonOf, type Service, type Timer } from '../base/index.ts';
-import {
-  bootOf,
-  type ClockQuality,
-  formatMessageId,
-  type Message,
-  makeMessageId,
-  maxBoot,
-  type StoredMessage,
-} from '../domain/index.ts';
-import type { Condition, Health, Logger, Metrics } from '../telemetry/index.ts';
-import type { NumberFile } from './boot-number.ts';
-import { ChunkWriter, readChunk, readChunkHeader } from './chunk.ts';
+import { HoldfastError, reasonOf, type Service, type Timer } from '../base/index.ts';
+import { bootOf, formatMessageId, type Message, makeMessageId, maxBoot, type StoredMessage } from '../domain/index.ts';
+import { readChunkHeader } from './chunk.ts';
 import { Cursors, type QueueOptions } from './cursors.ts';
-import { bootKey, chunkPrefix, formatKey, idKey, stateKey } from './keys.ts';
-import { type LogPage, readPage } from './reader.ts';
+import { DiskReader } from './disk-reader.ts';
+import { type Committed, Gathering } from './gathering.ts';
+import { readKept, type StateChange, writeOfChange } from './kept.ts';
+import { bootKey, chunkPrefix, formatKey, idKey } from './keys.ts';
+import { damaged, failing, type LogDeps } from './options.ts';
+import type { LogPage } from './reader.ts';
 import { RecentChunks } from './recent.ts';
 import { recover, segmentWrite } from './recovery.ts';
 import { Retention } from './retention.ts';
-import { type RetentionBounds, Segments } from './segments.ts';
-import type { Store, Write } from './store.ts';
-
-export interface LogOptions {
-  /** Least time between the starts of two commits, milliseconds. */
-  readonly commitGap: number;
-  readonly history: RetentionBounds;
-  /** Bytes that may wait for a commit; beyond, an append is refused as `overloaded`. */
-  readonly maxPendingBytes: number;
-  /** Bytes of committed chunks kept in memory for readers that keep up. */
-  readonly recentBytes: number;
-}
-
-export interface LogDeps {
-  readonly store: Store;
-  readonly bootFile: NumberFile;
-  readonly clock: Clock;
-  readonly quality: () => ClockQuality;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
-  readonly health: Health;
-  readonly options: LogOptions;
-}
-
-/** Keeps (`keep`) the message itself under `key` beside the log, or deletes what is there, in the same commit. */
-export interface StateChange {
-  readonly key: string;
-  readonly keep: boolean;
-}
-
-/** Called once the record is on disk, or with the error where it will not be. */
-export type Committed = (error: HoldfastError | undefined) => void;
-
-const damaged: Condition = {
-  code: 'store_damaged',
-  severity: 'degraded',
-  text: 'The message store was damaged; what could be read was kept and the rest was set aside.',
-};
-const failing: Condition = {
-  code: 'store_failing',
-  severity: 'failed',
-  text: 'The message store cannot be written; nothing new is acknowledged until it can.',
-};
+import { Segments } from './segments.ts';
 
 const reopenDelay = 1_000;
 const housekeeping = 1_000;
@@ -70,9 +22,7 @@ export class Log implements Service {
   readonly #deps: LogDeps;
   readonly #recent: RecentChunks;
   #segments = new Segments();
-  #writer = new ChunkWriter();
-  #waiting: Committed[] = [];
-  #changes: Write[] = [];
+  readonly #pending = new Gathering();
   #boot = 0;
   /** Id of the first record of the chunk that gathers. */
   #gathering = 0n;
@@ -84,11 +34,11 @@ export class Log implements Service {
   #keeper: Timer | undefined;
   #upkeep: Promise<void> | undefined;
   #rejecting = false;
-  #unread: bigint | undefined;
   /** The boot number this process began with; a store opened anew gets a higher one under the same monotonic clock. */
   #firstBoot = 0;
   readonly #cursors = new Cursors();
   readonly #retention: Retention;
+  readonly #disk: DiskReader;
   readonly #listeners = new Set<() => void>();
   readonly #commits;
   readonly #commitMs;
@@ -98,6 +48,15 @@ export class Log implements Service {
     this.#deps = deps;
     this.#recent = new RecentChunks(deps.options.recentBytes);
     const { metrics } = deps;
+    this.#disk = new DiskReader({
+      store: deps.store,
+      clock: deps.clock,
+      logger: deps.logger,
+      segments: () => this.#segments,
+      until: () => this.#committed,
+      onDamage: (detail) => deps.health.raise(damaged, detail),
+      onAgain: () => this.#announce(),
+    });
     this.#retention = new Retention(deps.store, deps.logger, metrics);
     this.#commits = metrics.counter('holdfast_log_commits_total', 'Group commits that reached the disk.');
     this.#commitMs = metrics.counter('holdfast_log_commit_milliseconds_total', 'Time spent in commits.');
@@ -130,7 +89,7 @@ export class Log implements Service {
     this.#keeper?.cancel();
     this.#timer?.cancel();
     this.#timer = undefined;
-    while (this.#state === 'open' && (this.#committing !== undefined || this.#writer.count > 0)) {
+    while (this.#state === 'open' && (this.#committing !== undefined || this.#pending.count > 0)) {
       await (this.#committing ?? this.#commit());
     }
     await this.#upkeep;
@@ -138,7 +97,7 @@ export class Log implements Service {
       await this.#deps.store.write(this.#cursors.takeWrites(), false).catch(() => undefined);
     }
     this.#state = 'closed';
-    this.#fail(new HoldfastError('unavailable', 'the gateway is stopping'));
+    this.#pending.fail(new HoldfastError('unavailable', 'the gateway is stopping'));
     await this.#deps.store.close();
   }
 
@@ -153,14 +112,13 @@ export class Log implements Service {
         ? new HoldfastError('store_failed', 'the message store cannot be written at the moment')
         : new HoldfastError('unavailable', 'the message store is not open');
     }
-    if (this.#writer.bytes + message.payload.length > this.#deps.options.maxPendingBytes) {
+    if (this.#pending.bytes + message.payload.length > this.#deps.options.maxPendingBytes) {
       throw new HoldfastError('overloaded', 'too much waits for the disk');
     }
     if (this.#rejecting) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
-    const id = this.#gathering + BigInt(this.#writer.count);
-    this.#writer.add(message, this.#deps.clock.monotonic());
-    this.#waiting.push(done);
-    if (change !== undefined) this.#changes.push(this.#changeOf(change, message, id));
+    const id = this.#gathering + BigInt(this.#pending.count);
+    this.#pending.add(message, this.#deps.clock.monotonic(), done);
+    if (change !== undefined) this.#pending.addChange(writeOfChange(change, message, id, this.#deps));
     if (this.#committing === undefined && this.#timer === undefined) this.#schedule();
     return id;
   }
@@ -174,33 +132,7 @@ export class Log implements Service {
     const page = this.#recent.read(from, max);
     if (page !== undefined) return { ...page, lost: 0 };
     if (this.#state !== 'open') return { messages: [], next: from, lost: 0 };
-    return readPage(this.#deps.store, from, this.#committed, max).catch((thrown: unknown) =>
-      this.#unreadable(from, thrown),
-    );
-  }
-
-  /**
-   * What to answer where the disk does not read: nothing, and a listener's call in a second to try again. The second time
-   * at the same place, what is left of that segment is given up and counted as lost, so that no reader stands still.
-   */
-  #unreadable(from: bigint, thrown: unknown): LogPage {
-    const { logger, health, clock } = this.#deps;
-    const nothing: LogPage = { messages: [], next: from, lost: 0 };
-    if (this.#state !== 'open') return nothing;
-    health.raise(damaged, `reading at ${formatMessageId(from)} fails`);
-    if (this.#unread !== from) {
-      this.#unread = from;
-      logger.warn({ from: formatMessageId(from), reason: reasonOf(thrown) }, 'the log does not read; trying again');
-      clock.after('log read again', reopenDelay, () => this.#announce());
-      return nothing;
-    }
-    const next = this.#segments.nextStart(from) ?? this.#committed;
-    const lost = bootOf(next) === bootOf(from) ? Number(next - from) : this.#segments.between(from, next);
-    logger.error(
-      { from: formatMessageId(from), to: formatMessageId(next), lost, reason: reasonOf(thrown) },
-      'records are lost',
-    );
-    return { messages: [], next, lost };
+    return this.#disk.read(from, max);
   }
 
   #announce(): void {
@@ -208,17 +140,8 @@ export class Log implements Service {
   }
 
   /** The messages kept beside the log under keys that start with `prefix`. */
-  async *kept(prefix: string): AsyncIterable<readonly [string, StoredMessage]> {
-    const gte = stateKey(prefix);
-    const lt = Buffer.concat([gte, Buffer.from([0xff])]);
-    for await (const [key, value] of this.#deps.store.entries({ gte, lt })) {
-      const header = value.length >= 16 ? readChunkHeader(value, value.readBigUInt64BE(8)) : undefined;
-      const messages: StoredMessage[] = [];
-      if (header !== undefined) readChunk(value, header, 0n, messages);
-      const name = key.toString('utf8', 1 + Buffer.byteLength(prefix));
-      if (messages[0] !== undefined) yield [name, messages[0]];
-      else this.#deps.logger.error({ key: name }, 'a kept message was damaged and is lost');
-    }
+  kept(prefix: string): AsyncIterable<readonly [string, StoredMessage]> {
+    return readKept(this.#deps.store, prefix, this.#deps.logger);
   }
 
   cursor(name: string): bigint | undefined {
@@ -324,16 +247,12 @@ export class Log implements Service {
 
   async #commit(): Promise<void> {
     const { store, clock, quality } = this.#deps;
-    const waiting = this.#waiting;
     const first = this.#gathering;
     const begun = clock.monotonic();
     const wall = clock.wall();
-    const chunk = this.#writer.take(first, begun, wall, quality());
+    const { chunk, changes: writes, waiting } = this.#pending.take(first, begun, wall, quality());
     const header = readChunkHeader(chunk, first);
     if (header === undefined) throw new Error('a chunk just made does not read');
-    const writes = this.#changes;
-    this.#waiting = [];
-    this.#changes = [];
     this.#gathering = first + BigInt(header.count);
     this.#lastCommit = begun;
     writes.push({ type: 'put', key: idKey(chunkPrefix, first), value: chunk }, ...this.#cursors.takeWrites());
@@ -364,7 +283,7 @@ export class Log implements Service {
       this.#failed(error);
     }
     for (const done of waiting) done(error);
-    if (this.#state === 'open' && this.#writer.count > 0 && this.#timer === undefined) this.#schedule();
+    if (this.#state === 'open' && this.#pending.count > 0 && this.#timer === undefined) this.#schedule();
     if (error === undefined) this.#announce();
   }
 
@@ -375,7 +294,7 @@ export class Log implements Service {
     health.raise(failing, error.message);
     logger.error({ reason: error.message }, 'a commit failed; the store is opened anew');
     this.#timer?.cancel();
-    this.#fail(error);
+    this.#pending.fail(error);
     this.#timer = clock.after('log reopen', reopenDelay, () => {
       this.#timer = undefined;
       void this.#reopen();
@@ -395,25 +314,6 @@ export class Log implements Service {
       this.#failed(new HoldfastError('store_failed', reasonOf(thrown), { cause: thrown }));
       logger.debug({ reason: reasonOf(thrown) }, 'the store does not open yet');
     }
-  }
-
-  /** Tells all that wait for the next commit that it will not come. */
-  #fail(error: HoldfastError): void {
-    const waiting = this.#waiting;
-    this.#waiting = [];
-    this.#changes = [];
-    this.#writer = new ChunkWriter();
-    for (const done of waiting) done(error);
-  }
-
-  #changeOf(change: StateChange, message: Message, id: bigint): Write {
-    const key = stateKey(change.key);
-    if (!change.keep) return { type: 'del', key };
-    const { clock, quality } = this.#deps;
-    const single = new ChunkWriter();
-    const now = clock.monotonic();
-    single.add(message, now);
-    return { type: 'put', key, value: single.take(id, now, clock.wall(), quality()) };
   }
 
   #keep(): void {

@@ -1,0 +1,40 @@
+import type { Clock } from '../base/index.ts';
+import type { ClockQuality } from '../domain/index.ts';
+import type { Condition, Health, Logger, Metrics } from '../telemetry/index.ts';
+import type { NumberFile } from './boot-number.ts';
+import type { RetentionBounds } from './segments.ts';
+import type { Store } from './store.ts';
+
+export interface LogOptions {
+  /** Least time between the starts of two commits, milliseconds. */
+  readonly commitGap: number;
+  readonly history: RetentionBounds;
+  /** Bytes that may wait for a commit; beyond, an append is refused as `overloaded`. */
+  readonly maxPendingBytes: number;
+  /** Bytes of committed chunks kept in memory for readers that keep up. */
+  readonly recentBytes: number;
+}
+
+export interface LogDeps {
+  readonly store: Store;
+  readonly bootFile: NumberFile;
+  readonly clock: Clock;
+  readonly quality: () => ClockQuality;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  readonly options: LogOptions;
+}
+
+/** Part of the store was lost, or had to be repaired. */
+export const damaged: Condition = {
+  code: 'store_damaged',
+  severity: 'degraded',
+  text: 'The message store was damaged; what could be read was kept and the rest was set aside.',
+};
+/** The store refuses writes. */
+export const failing: Condition = {
+  code: 'store_failing',
+  severity: 'failed',
+  text: 'The message store cannot be written; nothing new is acknowledged until it can.',
+};
