@@ -185,7 +185,7 @@ class Commands {
     if (typeof answer !== 'object' || answer === null) {
       throw new HoldfastError(
         'unavailable',
-        `no daemon answers on ${config.stateDir}: it is not running, or not yours`,
+        `no daemon answers on ${config.stateDir}: it is not running, or not yours. Start it with \`holdfast run\`, or \`systemctl start holdfast\``,
       );
     }
     if ('error' in answer) throw new HoldfastError('unavailable', `the daemon answered: ${String(answer.error)}`);

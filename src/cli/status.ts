@@ -1,5 +1,16 @@
 import { formatDuration, formatSize } from '../base/index.ts';
 
+interface ShownUpstream {
+  readonly name?: string;
+  readonly url?: string;
+  readonly state?: string;
+  readonly queuedMessages?: number;
+  readonly queuedBytes?: number;
+  /** Milliseconds. */
+  readonly oldestAge?: number;
+  readonly lastError?: string;
+}
+
 /** What is shown of a daemon's answer; a daemon of another version may leave some of it out. */
 interface Shown {
   readonly version?: string;
@@ -8,7 +19,7 @@ interface Shown {
   readonly state?: string;
   readonly listeners?: readonly string[];
   readonly clients?: { readonly coap?: number; readonly mqtt?: number };
-  readonly upstreams?: readonly { readonly name?: string; readonly state?: string; readonly queuedMessages?: number }[];
+  readonly upstreams?: readonly ShownUpstream[];
   readonly store?: { readonly messages?: number; readonly bytes?: number; readonly writable?: boolean };
   readonly conditions?: readonly {
     readonly severity?: string;
@@ -29,7 +40,7 @@ export function formatStatus(answer: object): string {
     `store      ${status.store?.messages ?? 0} messages, ${rounded(status.store?.bytes ?? 0)}${status.store?.writable === false ? ', NOT WRITABLE' : ''}`,
   ];
   for (const one of status.upstreams ?? []) {
-    lines.push(`upstream   ${one.name ?? '?'}: ${one.state ?? '?'}, ${one.queuedMessages ?? 0} queued`);
+    lines.push(upstreamLine(one, seconds));
   }
   if ((status.upstreams ?? []).length === 0) lines.push('upstream   none');
   for (const one of status.conditions ?? []) {
@@ -37,6 +48,18 @@ export function formatStatus(answer: object): string {
     lines.push(`${one.severity ?? 'degraded'}   ${one.text ?? '?'}${detail}, for ${seconds(one.age)}`);
   }
   return `${lines.map(printable).join('\n')}\n`;
+}
+
+function upstreamLine(one: ShownUpstream, seconds: (ms: number | undefined) => string): string {
+  const queued = one.queuedMessages ?? 0;
+  const details = [
+    ...(one.queuedBytes === undefined ? [] : [rounded(one.queuedBytes)]),
+    ...(one.oldestAge === undefined ? [] : [`oldest ${seconds(one.oldestAge)}`]),
+  ];
+  const waiting = queued > 0 && details.length > 0 ? ` (${details.join(', ')})` : '';
+  const url = one.url === undefined || one.url === '' ? '' : ` ${one.url}`;
+  const error = one.lastError === undefined || one.lastError === '' ? '' : `; ${one.lastError}`;
+  return `upstream   ${one.name ?? '?'}: ${one.state ?? '?'}${url}, ${queued} queued${waiting}${error}`;
 }
 
 function rounded(bytes: number): string {

@@ -17,15 +17,18 @@ export class Message {
 
   constructor(
     datagram: Buffer,
-    head: { readonly type: number; readonly code: number; readonly messageId: number; readonly tokenLength: number },
+    type: number,
+    code: number,
+    messageId: number,
+    tokenLength: number,
     options: readonly number[],
     payloadStart: number,
   ) {
     this.datagram = datagram;
-    this.type = head.type;
-    this.code = head.code;
-    this.messageId = head.messageId;
-    this.tokenLength = head.tokenLength;
+    this.type = type;
+    this.code = code;
+    this.messageId = messageId;
+    this.tokenLength = tokenLength;
     this.options = options;
     this.payloadStart = payloadStart;
   }
@@ -61,25 +64,24 @@ export function decode(datagram: Buffer): Message | Malformed {
   if (end < 4) return runt;
   const first = datagram[0] as number;
   if (first >> 6 !== 1) return otherVersion;
-  const head = {
-    type: (first >> 4) & 3,
-    code: datagram[1] as number,
-    messageId: ((datagram[2] as number) << 8) | (datagram[3] as number),
-    tokenLength: first & 15,
-  };
-  const group = head.code >> 5;
-  const optionsStart = 4 + head.tokenLength;
-  if (head.tokenLength > 8 || optionsStart > end) return malformed(head);
-  if (group === 1 || group >= 6) return malformed(head); // reserved classes, §3
-  if (head.code === 0 && end > 4) return malformed(head); // §4.1
-  if (optionsStart === end) return new Message(datagram, head, noOptions, end);
+  const type = (first >> 4) & 3;
+  const code = datagram[1] as number;
+  const messageId = ((datagram[2] as number) << 8) | (datagram[3] as number);
+  const tokenLength = first & 15;
+  const group = code >> 5;
+  const optionsStart = 4 + tokenLength;
+  if (tokenLength > 8 || optionsStart > end) return malformed(type, messageId);
+  if (group === 1 || group >= 6) return malformed(type, messageId); // reserved classes, §3
+  if (code === 0 && end > 4) return malformed(type, messageId); // §4.1
+  if (optionsStart === end) return new Message(datagram, type, code, messageId, tokenLength, noOptions, end);
   const options: number[] = [];
   const payloadStart = readOptions(datagram, optionsStart, options);
-  return payloadStart === -1 ? malformed(head) : new Message(datagram, head, options, payloadStart);
+  if (payloadStart === -1) return malformed(type, messageId);
+  return new Message(datagram, type, code, messageId, tokenLength, options, payloadStart);
 }
 
-function malformed(head: { readonly type: number; readonly messageId: number }): Malformed {
-  return { problem: 'format', type: head.type, messageId: head.messageId };
+function malformed(type: number, messageId: number): Malformed {
+  return { problem: 'format', type, messageId };
 }
 
 /** Appends triplets to `options`, RFC 7252 §3.1; the payload's start, or -1 for a format error. */

@@ -8,7 +8,7 @@ import type { CoapOptions } from './options.ts';
 import type { Outbox, Outgoing } from './outbox.ts';
 import type { Peer } from './peers.ts';
 import type { Relation } from './relation.ts';
-import { isBare, type Reply, replyOf, writeBare, writeReply } from './reply.ts';
+import { isBare, type Reply, writeBare, writeReply } from './reply.ts';
 import type { Representations } from './representations.ts';
 
 export interface ExchangeDeps {
@@ -103,7 +103,7 @@ export class Exchanges {
     const end = 4 + tokenLength;
     if (request.confirmable) {
       this.#deps.send(request.endpoint, writeReply(types.ack, messageId, datagram, reply, 4, end));
-    } else this.#deps.outbox.post(request.endpoint, new SeparateResponse(request, reply));
+    } else this.#sendNon(request, reply);
   }
 
   /** Acknowledges requests that have waited long enough; gives up those the handler forgot. */
@@ -133,7 +133,7 @@ export class Exchanges {
     const { request } = exchange;
     const { deduplicator, send, outbox } = this.#deps;
     if (!request.confirmable) {
-      outbox.post(request.endpoint, new SeparateResponse(request, reply));
+      this.#sendNon(request, reply);
       return;
     }
     const slot = this.#slot(exchange, now);
@@ -151,6 +151,13 @@ export class Exchanges {
       if (slot !== 0) deduplicator.setReply(slot, bytes);
       send(request.endpoint, bytes);
     }
+  }
+
+  /** The answer to a NON, at once: it has no place in the order of notifications. */
+  #sendNon({ endpoint, message }: Incoming, reply: Reply): void {
+    const end = 4 + message.tokenLength;
+    const messageId = endpoint.nextMessageId();
+    this.#deps.send(endpoint, writeReply(types.non, messageId, message.datagram, reply, 4, end));
   }
 
   #remember(request: Incoming, fingerprint: number, now: number, state: number): void {
@@ -172,23 +179,21 @@ export class Exchanges {
   }
 }
 
-/** An answer with a message id of its own: to a CON after the empty ACK, or to a NON. */
+/** The answer to a CON after its empty ACK. */
 class SeparateResponse implements Outgoing {
   readonly owner = undefined;
   readonly bytes: number;
-  readonly #confirmable: boolean;
   readonly #token: Uint8Array;
   readonly #reply: Reply;
 
   constructor(request: Incoming, reply: Reply) {
-    this.#confirmable = request.confirmable;
-    this.#token = request.token;
-    this.#reply = replyOf(reply.code, reply);
+    this.#token = new Uint8Array(request.token);
+    this.#reply = reply;
     this.bytes = reply.payload?.length ?? 0;
   }
 
   confirmable(): boolean {
-    return this.#confirmable;
+    return true;
   }
 
   render(type: number, messageId: number): Uint8Array {

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { type Block, blockOf } from './block.ts';
 import { codes } from './codes.ts';
 import { type Message, types, uintAt } from './decode.ts';
@@ -7,6 +8,9 @@ import type { Peer } from './peers.ts';
 
 /** More Uri-Path and Uri-Query options than any honest request has. */
 const maxTexts = 256;
+
+/** Characters of a resource's key; the key of a longer URI is a digest, for keys are kept. */
+const longestKey = 192;
 
 const none: readonly never[] = [];
 
@@ -55,7 +59,7 @@ export class Incoming implements CoapRequest {
       const end = options[at + 2] as number;
       key += ` ${number}:${end - start}:${datagram.toString('latin1', start, end)}`;
     }
-    return key;
+    return key.length <= longestKey ? key : createHash('sha256').update(key).digest('base64');
   }
 }
 

@@ -25,14 +25,23 @@ export function* crossProblems(config: Config, excused: boolean): Generator<Cros
   yield* upstreams(config);
 }
 
+/** The URLs of a section's listeners; none where it is switched off. */
+export function listenersOf(
+  config: Pick<Config, 'coap' | 'mqtt' | 'rest'>,
+  section: 'coap' | 'mqtt' | 'rest',
+): readonly string[] {
+  if (section !== 'rest') return config[section].listen;
+  return config.rest.listen === '' ? [] : [config.rest.listen];
+}
+
 function* exposure(config: Config, excused: boolean): Generator<CrossProblem> {
   if (excused) return;
-  for (const section of ['coap', 'mqtt'] as const) {
-    const url = config[section].listen.find((one) => !isLoopback(one));
+  for (const section of ['coap', 'mqtt', 'rest'] as const) {
+    const url = listenersOf(config, section).find((one) => !isLoopback(one));
     if (url === undefined) continue;
     yield {
       key: `${section}.listen`,
-      text: `${url} can be reached from other machines, and nothing says who may come in: add a user with \`holdfast user add NAME\`, or state auth.anonymous = true to let everybody in`,
+      text: `${url} can be reached from other machines, and nothing says who may come in: add a user with \`holdfast user add NAME\`, or state auth.anonymous = true to let every device in, or false to let none in without a password`,
     };
   }
 }

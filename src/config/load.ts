@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
-import { crossProblems } from './checks.ts';
+import { crossProblems, listenersOf } from './checks.ts';
 import { configFile, Layers, type Problem } from './layers.ts';
 import { type Config, schema } from './schema.ts';
 import { isLoopback } from './urls.ts';
@@ -52,13 +52,15 @@ type PartialAuth = Omit<Config['auth'], 'anonymous'> & { readonly anonymous?: bo
 
 function effective(read: Omit<Config, 'auth'> & { auth: PartialAuth }, cwd: string): Config {
   const stateDir = resolve(cwd, read.stateDir);
+  const usersFile = resolve(stateDir, read.auth.usersFile);
+  const local = (['coap', 'mqtt', 'rest'] as const).every((section) => listenersOf(read, section).every(isLoopback));
   return {
     ...read,
     stateDir,
     auth: {
       ...read.auth,
-      anonymous: read.auth.anonymous ?? [...read.coap.listen, ...read.mqtt.listen].every(isLoopback),
-      usersFile: resolve(stateDir, read.auth.usersFile),
+      anonymous: read.auth.anonymous ?? (local && !hasUsers(usersFile)),
+      usersFile,
     },
   };
 }

@@ -1,7 +1,22 @@
 import * as v from 'valibot';
-import { parseDuration, parseSize } from '../base/index.ts';
 import { topicFilterProblem } from '../domain/index.ts';
 import { coapUrlProblem, mqttUrlProblem, restUrlProblem, upstreamUrlProblem } from './urls.ts';
+import {
+  checked,
+  duration,
+  filter,
+  flag,
+  list,
+  oneOf,
+  path,
+  prefix,
+  qos,
+  size,
+  table,
+  text,
+  timeZoneProblem,
+  whole,
+} from './values.ts';
 
 /** What is known of a key beside its type: a sentence for the sample file, and how its value is written and shown. */
 export interface KeyNote {
@@ -22,65 +37,6 @@ function key<Schema extends object>(doc: string, schema: Schema, more: Omit<KeyN
   return schema;
 }
 
-const longestTimer = 24 * 86_400_000;
-
-function measure(parse: (text: string) => number | undefined, expected: string, min: number, max: number) {
-  const message = `expected ${expected}`;
-  return v.pipe(
-    v.string(message),
-    v.rawTransform(({ dataset, addIssue, NEVER }) => {
-      const value = parse(dataset.value);
-      if (value === undefined) addIssue({ message });
-      else if (value < min) addIssue({ message: `${message}, not that small` });
-      else if (value > max) addIssue({ message: `${message}, not that large` });
-      else return value;
-      return NEVER;
-    }),
-  );
-}
-
-/** Milliseconds. */
-const duration = (min = 0, max = longestTimer) => measure(parseDuration, 'a duration such as "30s"', min, max);
-/** Bytes. */
-const size = (min = 0, max = Number.MAX_SAFE_INTEGER) => measure(parseSize, 'a size such as "64MiB"', min, max);
-
-function whole(min: number, max: number) {
-  const message = `expected a whole number from ${min} to ${max}`;
-  return v.pipe(v.number(message), v.integer(message), v.minValue(min, message), v.maxValue(max, message));
-}
-
-function checked(what: string, problem: (text: string) => string | undefined) {
-  return v.pipe(
-    v.string(`expected ${what}`),
-    v.rawCheck(({ dataset, addIssue }) => {
-      const text = dataset.typed ? problem(dataset.value) : undefined;
-      if (text !== undefined) addIssue({ message: `expected ${what}: ${text}` });
-    }),
-  );
-}
-
-function oneOf<const Options extends readonly string[]>(options: Options) {
-  return v.picklist(options, `expected ${options.map((option) => JSON.stringify(option)).join(' or ')}`);
-}
-
-const list = <const Item extends v.GenericSchema>(item: Item) => v.array(item, 'expected a list [ … ]');
-const flag = () => v.boolean('expected true or false');
-const text = () => v.string('expected a string');
-const path = () => v.pipe(text(), v.minLength(1, 'expected a path'));
-const table = <const Entries extends v.ObjectEntries>(entries: Entries) => v.object(entries, 'expected a table');
-const filter = () => checked('a topic filter', topicFilterProblem);
-const qos = () => v.picklist([0, 1, 2], 'expected 0, 1 or 2');
-const prefix = () => checked('a prefix without wildcards', (it) => (/[+#\0]/.test(it) ? 'contains one' : undefined));
-
-function timeZoneProblem(name: string): string | undefined {
-  try {
-    new Intl.DateTimeFormat('en', { timeZone: name });
-    return undefined;
-  } catch {
-    return 'unknown here';
-  }
-}
-
 const tls = {
   ca_file: key('Certificates to trust, PEM.', v.exactOptional(path())),
   cert_file: key('Certificate chain, PEM; together with key_file.', v.exactOptional(path())),
@@ -97,7 +53,7 @@ const rule = table({
 
 const route = table({
   topic: key('Which topics, as a filter.', filter()),
-  direction: key('"out" to the upstream, "in" from it.', oneOf(['out', 'in'])),
+  direction: key('"out" to the upstream, "in" from it, or "both".', oneOf(['out', 'in', 'both'])),
   qos: key('QoS at most.', v.optional(qos(), 1)),
   local_prefix: key('Put before the topic here.', v.optional(prefix(), '')),
   remote_prefix: key('Put before the topic at the upstream.', v.optional(prefix(), '')),
@@ -215,6 +171,14 @@ export const schema = table({
           v.optional(duration(1_000), '30s'),
           { unit: 'duration' },
         ),
+        block_size: key(
+          'Bytes of a block (RFC 7959) at most: 16 to 1024, a power of two.',
+          v.optional(v.picklist([16, 32, 64, 128, 256, 512, 1024], 'expected a power of two from 16 to 1024'), 1_024),
+        ),
+        ack_timeout: key('First wait for an acknowledgement (RFC 7252).', v.optional(duration(100, 60_000), '2s'), {
+          unit: 'duration',
+        }),
+        max_retransmit: key('Retransmissions of a confirmable message.', v.optional(whole(0, 10), 4)),
       }),
       {},
     ),
@@ -253,7 +217,7 @@ export const schema = table({
     v.optional(
       table({
         anonymous: key(
-          'Whether devices need no password. To be stated to listen beyond loopback; else true on loopback.',
+          'Whether devices need no password. To be stated to listen beyond loopback without users; else true until there are users.',
           v.exactOptional(flag()),
         ),
         users_file: key('Managed by `holdfast user`; relative to state_dir.', v.optional(path(), 'users.toml')),
@@ -304,6 +268,7 @@ export const schema = table({
         subscriptions_per_client: key('Subscriptions of one client.', v.optional(whole(1, 1_000_000), 100)),
         retained: key('Retained messages.', v.optional(whole(0, 10_000_000), 10_000)),
         retained_bytes: key('Bytes of all retained messages.', v.optional(size(), '16MiB'), { unit: 'size' }),
+        coap_pending: key('CoAP requests in work at once.', v.optional(whole(1, 1_000_000), 4_096)),
         mqtt_connections: key('MQTT connections, logged in or not.', v.optional(whole(1, 1_000_000), 1_000)),
         mqtt_packet: key('Bytes of an MQTT packet.', v.optional(size(256, 256 * MiB), '128KiB'), { unit: 'size' }),
       }),

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { writeSync } from 'node:fs';
 import notify from 'systemd-notify';
 import { type Clock, reasonOf } from '../base/index.ts';
 import type { Logger } from '../telemetry/index.ts';
@@ -16,7 +17,7 @@ const patience = 10_000;
 const maxWaiting = 16;
 
 /**
- * Tells systemd how the daemon is. Silent where NOTIFY_SOCKET is not set; one message after the other, in order; never
+ * Tells systemd how the daemon is. Silent where neither NOTIFY_FD nor NOTIFY_SOCKET is set; one message after the other, in order; never
  * throws, since no message is worth the service: the first failure is logged.
  */
 export class Notifier {
@@ -34,8 +35,9 @@ export class Notifier {
     clock: Clock;
     transport?: NotifyTransport;
   }) {
-    this.enabled = Boolean(deps.env.NOTIFY_SOCKET);
-    this.#transport = deps.transport ?? systemTransport;
+    const fd = notifyFd(deps.env.NOTIFY_FD);
+    this.enabled = fd !== undefined || Boolean(deps.env.NOTIFY_SOCKET);
+    this.#transport = deps.transport ?? (fd === undefined ? systemTransport : fdTransport(fd));
     this.#logger = deps.logger;
     this.#clock = deps.clock;
   }
@@ -98,6 +100,20 @@ export class Notifier {
 
 function oneLine(text: string): string {
   return text.replace(/\s+/g, ' ').slice(0, 512);
+}
+
+/** The descriptor that a launcher left open; 0 to 2 are the daemon's own. */
+function notifyFd(text: string | undefined): number | undefined {
+  return text !== undefined && /^\d{1,6}$/.test(text) && Number(text) > 2 ? Number(text) : undefined;
+}
+
+/** A socket that is connected to systemd already: a message costs no process, and comes from this one. */
+function fdTransport(fd: number): NotifyTransport {
+  const send = async (variables: readonly string[]) => writeSync(fd, variables.join('\n'));
+  return {
+    tell: ({ ready, status }) => send([...(ready === true ? ['READY=1'] : []), `STATUS=${status}`]),
+    variables: send,
+  };
 }
 
 /** The package for what it can say; for the rest the program that it runs too. Both run in a process of their own. */

@@ -1,12 +1,15 @@
 import { type Logger as PinoLogger, pino } from 'pino';
 import { prettyFactory } from 'pino-pretty';
 import type { Logger } from './logger.ts';
+import { withoutSecrets } from './redaction.ts';
 
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 /** What lines are written to. */
 export interface LogStream {
   readonly isTTY?: boolean;
+  /** Bytes that were written and not yet taken, as of a Node.js stream. */
+  readonly writableLength?: number;
   write(text: string): unknown;
   on?(event: 'error', listener: (error: Error) => void): unknown;
 }
@@ -27,28 +30,51 @@ export interface RootLogger extends Logger {
 
 const priorities: Readonly<Record<string, string>> = { '20': '<7>', '30': '<6>', '40': '<4>', '50': '<3>' };
 
-/** Writes with pino, in this thread: nothing is lost at exit, and a reader that went away ends the lines, not the process. */
+/** A reader that is slow may have this much waiting; more would be the daemon's memory. */
+const maxWaiting = 1_048_576;
+
+/**
+ * Writes with pino, in this thread. A reader that went away ends the lines, not the process; for one that does not read,
+ * lines are dropped, counted, and told of once it reads again. Values of keys such as `password` are never written.
+ */
 export function createLogger(options: LoggerOptions): RootLogger {
   const stream = options.stream ?? process.stdout;
   const env = options.env ?? process.env;
   let broken = false;
+  let dropped = 0;
   stream.on?.('error', () => {
     broken = true;
   });
   const pretty = options.format === 'pretty' || (options.format === 'auto' && stream.isTTY === true);
   const shape = pretty ? prettyLines(stream.isTTY === true) : underSystemd(env) ? withPriority : (line: string) => line;
-  const root = pino(
-    { level: options.level, base: null, timestamp: pino.stdTimeFunctions.isoTime, messageKey: 'msg' },
+  const write = (line: string): void => {
+    if (broken) return;
+    const waiting = stream.writableLength ?? 0;
+    if (waiting > maxWaiting || (dropped > 0 && waiting > maxWaiting / 2)) {
+      dropped += 1;
+      return;
+    }
+    if (dropped > 0) {
+      const lines = dropped;
+      dropped = 0;
+      root.warn({ lines }, 'log lines were dropped: nobody read them');
+    }
+    try {
+      stream.write(shape(line));
+    } catch (thrown) {
+      if (thrown instanceof Error && 'code' in thrown && thrown.code === 'EAGAIN') dropped += 1;
+      else broken = true;
+    }
+  };
+  const root: PinoLogger = pino(
     {
-      write: (line: string) => {
-        if (broken) return;
-        try {
-          stream.write(shape(line));
-        } catch {
-          broken = true;
-        }
-      },
+      level: options.level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      messageKey: 'msg',
+      formatters: { log: (fields) => withoutSecrets(fields) },
     },
+    { write },
   );
   const children: WeakRef<PinoLogger>[] = [];
   const wrap = (inner: PinoLogger): Logger => ({

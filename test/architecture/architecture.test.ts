@@ -74,7 +74,8 @@ const mayImport: Readonly<Record<string, { readonly parts: readonly string[]; re
 
 /** Where a library is at home: nowhere else, so that it can be replaced there. */
 const homes: Readonly<Record<string, readonly string[]>> = {
-  'classic-level': ['log'],
+  'classic-level': ['log', 'index'],
+  level: ['log', 'index'],
   aedes: ['broker'],
   'aedes-persistence': ['broker'],
   ws: ['broker'],
@@ -153,6 +154,18 @@ describe('a source file', () => {
       ([file, text]) => file !== join('base', 'clock.ts') && own.test(withoutComments(text)),
     );
     expect(wrong.map(([file]) => file)).toEqual([]);
+  });
+
+  it('does not end the process: what is to be stopped would not be; only the command line and main.ts do', () => {
+    const wrong = [...texts].filter(
+      ([file, text]) =>
+        !['main', 'cli'].includes(part(file)) && /\bprocess\.(?:exit|abort)\(/.test(withoutComments(text)),
+    );
+    expect(wrong.map(([file]) => file)).toEqual([]);
+  });
+
+  it('leaves nothing to be done: what is not done is in the closing note, not in the code', () => {
+    expect([...texts].filter(([, text]) => /\b(?:TODO|FIXME|XXX)\b/.test(text)).map(([file]) => file)).toEqual([]);
   });
 
   it('has 350 lines at most', () => {

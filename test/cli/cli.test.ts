@@ -122,18 +122,41 @@ describe('the command line', () => {
       uptime: 61_000,
       listeners: ['coap://127.0.0.1:5683'],
       clients: { coap: 2, mqtt: 3 },
-      upstreams: [{ name: 'cloud', state: 'down', queuedMessages: 9 }],
+      upstreams: [
+        { name: 'cloud', state: 'down', queuedMessages: 9 },
+        {
+          name: 'b',
+          url: 'mqtts://h:8883',
+          state: 'waiting',
+          queuedMessages: 2,
+          queuedBytes: 2_048,
+          oldestAge: 90_000,
+          lastError: 'connect ECONNREFUSED',
+        },
+        { name: 'c', state: 'connected', queuedMessages: 0, queuedBytes: 0 },
+      ],
       conditions: [{ code: 'x', severity: 'degraded', text: 'Look here.', detail: '\u001b[2J', age: 5_000 }],
     };
     const ask = async () => answer;
     const { code, out } = await holdfast(['status', ...here()], { ask });
     expect(code).toBe(0);
-    for (const part of ['coap://127.0.0.1:5683', '2 CoAP', '3 MQTT', 'cloud: down, 9 queued', 'Look here.', 'up 61s']) {
+    for (const part of [
+      'coap://127.0.0.1:5683',
+      '2 CoAP',
+      '3 MQTT',
+      'cloud: down, 9 queued\n',
+      'b: waiting mqtts://h:8883, 2 queued (2KiB, oldest 90s); connect ECONNREFUSED\n',
+      'c: connected, 0 queued\n',
+      'Look here.',
+      'up 61s',
+    ]) {
       expect(out).toContain(part);
     }
     expect(out).not.toContain('\u001b');
     expect(JSON.parse((await holdfast(['status', '--json', ...here()], { ask })).out)).toEqual(answer);
-    expect(await holdfast(['status', ...here()])).toMatchObject({ code: 1, out: '' });
+    const none = await holdfast(['status', ...here()]);
+    expect(none).toMatchObject({ code: 1, out: '' });
+    expect(none.err).toContain('holdfast run');
   });
 
   it('shows the credentials', async () => {

@@ -148,6 +148,13 @@ describe('an upload', () => {
     for (const ask of asks) expect(put(whole, 1, 64, ask)?.code).toBe('2.04');
   });
 
+  it('is told apart by long queries too', () => {
+    const whole = body(100);
+    const asks = ['x', 'y'].map((last): Ask => ({ query: ['q'.repeat(255), 'q'.repeat(250), last] }));
+    for (const ask of asks) expect(put(whole, 0, 64, ask)?.code).toBe('2.31');
+    for (const ask of asks) expect(put(whole, 1, 64, ask)?.code).toBe('2.04');
+  });
+
   it('is forgotten when idle', () => {
     put(body(100), 0, 64);
     wire.pass(100_000);

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { HoldfastError } from '../../src/base/index.ts';
 import { codes } from '../../src/coap/index.ts';
 import { block, empty, intOf, optionNumber, request, uint, Wire } from './support/wire.ts';
 
@@ -324,5 +325,15 @@ describe('stop', () => {
     await fresh.server.stop();
     await fresh.server.stop();
     expect(fresh.clock.armed).toEqual([]);
+  });
+});
+
+describe('start', () => {
+  it('that cannot bind closes what was open, and leaves no timer', async () => {
+    const failing = new Wire();
+    const bad = new HoldfastError('start_failed', 'in use');
+    failing.transport.start = () => Promise.reject(bad);
+    await expect(failing.server.start()).rejects.toBe(bad);
+    expect(failing.clock.armed).toEqual([]);
   });
 });

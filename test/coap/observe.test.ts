@@ -313,6 +313,13 @@ describe('non-confirmable notifications', () => {
     expect(wire.receive(empty('ACK', sent[1]?.mid ?? -1))).toMatchObject([{ type: 'NON', payload: 'c' }]);
   });
 
+  it('do not hold up the answer to a NON request behind a confirmable one', () => {
+    observing(wire, true);
+    const { observation } = register();
+    observation.notify(text('a'));
+    expect(wire.receive(request({ type: 'NON', mid: 9, token: 'bb' }))).toMatchObject([{ type: 'NON', token: 'bb' }]);
+  });
+
   it('may be sent one from the settlement of the other, however many', () => {
     const { observation } = register();
     let left = 20_000;

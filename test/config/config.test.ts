@@ -44,7 +44,14 @@ describe('the configuration', () => {
   it('has a default for everything', () => {
     expect(config()).toMatchObject({
       stateDir: join(cwd, 'data'),
-      coap: { listen: ['coap://127.0.0.1:5683'], mode: 'connectionless', heartbeat: 30_000 },
+      coap: {
+        listen: ['coap://127.0.0.1:5683'],
+        mode: 'connectionless',
+        heartbeat: 30_000,
+        blockSize: 1_024,
+        ackTimeout: 2_000,
+        maxRetransmit: 4,
+      },
       mqtt: { listen: ['mqtt://127.0.0.1:1883'], clientCert: 'none' },
       auth: { anonymous: true, usersFile: join(cwd, 'data/users.toml'), acl: [] },
       store: { commitDelay: 100, commitGap: 0, history: { maxBytes: 268_435_456, maxAge: 2_592_000_000 } },
@@ -96,6 +103,15 @@ describe('the configuration', () => {
     });
     expect(read.upstream.map((one) => one.name)).toEqual(['cloud', 'second']);
     expect(read.upstream[1]).toMatchObject({ username: '12', password: '0x10' });
+  });
+
+  it('takes an IPv6 listener, and a topic that goes both ways', () => {
+    const both = cloud.replace('[]', '[{ topic = "a/#", direction = "both" }]');
+    const read = config({ file: file(`[coap]\nlisten = ["coap://[::1]:5683"]\n${both}`) });
+    expect(read.coap.listen).toEqual(['coap://[::1]:5683']);
+    expect(read.upstream[0]?.topics).toEqual([
+      { topic: 'a/#', direction: 'both', qos: 1, localPrefix: '', remotePrefix: '' },
+    ]);
   });
 
   it('reads HOLDFAST_CONFIG, and says where a stated file is missing', () => {
@@ -157,6 +173,13 @@ describe('the problems of a configuration', () => {
     ['[auth]\nacl = [{ effect = "maybe", topic = "a" }]\n', 'auth.acl.0.effect', '"allow" or "deny"'],
     ['[app]\ntime_zone = "Mars/Base"\n', 'app.time_zone', 'time zone'],
     ['coap = 5\n', 'coap', 'expected a table'],
+    ['[coap]\nblock_size = 1000\n', 'coap.block_size', 'power of two'],
+    ['[coap]\nlisten = ["coap://::1:5683"]\n', 'coap.listen.0', 'coap://127.0.0.1:5683'],
+    [
+      cloud.replace('[]', '[{ topic = "a", direction = "out", remote_prefix = "x/#" }]'),
+      'upstream.0.topics.0.remote_prefix',
+      'without wildcards',
+    ],
   ])('%j', (text, key, part) => {
     const found = problems(text);
     expect(found).toHaveLength(1);
@@ -175,6 +198,22 @@ describe('the problems of a configuration', () => {
     mkdirSync(join(cwd, 'data'));
     writeFileSync(join(cwd, 'data/users.toml'), '[users.ann]\nhash = "x"\n');
     expect(config({ file: file(open) }).auth.anonymous).toBe(false);
+  });
+
+  it('keep the REST API from listening beyond loopback unstated, unless it is off', () => {
+    const [only, ...more] = problems('[rest]\nlisten = "http://0.0.0.0:8080"\n');
+    expect(more).toEqual([]);
+    expect(only).toMatch(/^holdfast.toml:2: rest.listen: .*auth.anonymous = true.*false/);
+    expect(problems('[rest]\nlisten = ""\n')).toEqual([]);
+  });
+
+  it('let no anonymous device in on loopback either, once there are users and nothing is stated', () => {
+    mkdirSync(join(cwd, 'data'));
+    writeFileSync(join(cwd, 'data/users.toml'), '# none yet\n');
+    expect(config().auth.anonymous).toBe(true);
+    writeFileSync(join(cwd, 'data/users.toml'), '[users.ann]\nhash = "x"\n');
+    expect(config().auth.anonymous).toBe(false);
+    expect(config({ set: ['auth.anonymous=true'] }).auth.anonymous).toBe(true);
   });
 });
 

@@ -1,6 +1,7 @@
 import { chownSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { parse } from 'smol-toml';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { UsersFile } from '../../src/connections/index.ts';
 
@@ -57,6 +58,18 @@ describe('the users file', () => {
     chownSync(path(), 54_321, 54_322);
     await users().add('bob', 'x');
     expect(statSync(path())).toMatchObject({ uid: 54_321, gid: 54_322 });
+  });
+
+  it('is TOML, whatever the names', async () => {
+    const file = users();
+    const names = ['ann', '007', 'a.b', '-', '_', '...', '__proto__', 'x'.repeat(64)];
+    for (const name of names) await file.add(name, 'x');
+    const read = parse(readFileSync(path(), 'utf8')).users as Record<string, { hash: string }>;
+    expect(Object.keys(read).sort()).toEqual([...names].sort());
+    for (const name of names) {
+      expect(Object.getOwnPropertyDescriptor(read, name)?.value.hash).toMatch(/^scrypt\$/);
+      expect(await file.verify(name, 'x')).toBe('ok');
+    }
   });
 
   it('makes hashes that say how they were made', async () => {

@@ -74,6 +74,50 @@ describe('the logger', () => {
     };
     createLogger({ level: 'info', format: 'json', stream: thrower, env: {} }).info({}, 'nor this');
   });
+
+  it('hides what a secret’s key holds, at any depth, and survives a value that holds itself', () => {
+    const stream = sink();
+    const self: Record<string, unknown> = { name: 'kept' };
+    self.self = self;
+    createLogger({ level: 'info', format: 'json', stream, env: {} })
+      .child('x')
+      .info({ password: 'hush', a: { Token: 'hush' }, list: [{ deep: { secret: 'hush' } }], self }, 'it logged in');
+    const [line = ''] = stream.lines;
+    expect(line).not.toContain('hush');
+    expect(JSON.parse(line)).toMatchObject({ password: '[hidden]', self: { name: 'kept' }, part: 'x' });
+  });
+
+  it('keeps no more than a bound for a reader that does not read, and says how many lines it dropped', () => {
+    const lines: string[] = [];
+    const stream = { writableLength: 0, write: (text: string) => lines.push(text) };
+    const logger = createLogger({ level: 'info', format: 'json', stream, env: {} });
+    logger.info({}, 'before');
+    stream.writableLength = 2_000_000;
+    for (let n = 0; n < 7; n++) logger.info({}, 'dropped');
+    stream.writableLength = 900_000;
+    logger.info({}, 'dropped too: not yet room enough to begin again');
+    stream.writableLength = 0;
+    logger.info({}, 'after');
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { msg: 'before' },
+      { level: 40, lines: 8 },
+      { msg: 'after' },
+    ]);
+  });
+
+  it('goes on after a write that had to be tried again', () => {
+    const lines: string[] = [];
+    let full = true;
+    const write = (text: string) => {
+      if (full) throw Object.assign(new Error('try again'), { code: 'EAGAIN' });
+      lines.push(text);
+    };
+    const logger = createLogger({ level: 'info', format: 'json', stream: { write }, env: {} });
+    logger.info({}, 'lost');
+    full = false;
+    logger.info({}, 'after');
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([{ lines: 1 }, { msg: 'after' }]);
+  });
 });
 
 describe('health', () => {
