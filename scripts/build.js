@@ -8,7 +8,7 @@ const outfile = join(root, 'dist/holdfast.js');
 const { version } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'));
 
 const banner = [
-  '#!/usr/bin/env -S node --max-semi-space-size=1',
+  '#!/usr/bin/env -S node --max-semi-space-size=2 --heap-growing-percent=20',
   "import { createRequire as __createRequire } from 'node:module';",
   'const require = __createRequire(import.meta.url);',
   'const __filename = import.meta.filename;',

@@ -32,7 +32,7 @@
  * Invariants
  * - A `Peer` is in the table while something refers to it, and only then.
  * - A peer has at most one CON of ours in flight (NSTART 1); all else of ours to it waits behind, NON too, so that order
- *   holds. Piggybacked answers do not wait.
+ *   holds. Piggybacked answers, and those to NON requests, do not wait.
  * - A sequence number and a message id are given when a message leaves, not when it is queued.
  * - A duplicate is the same peer, message id and bytes: a device that restarts and counts from 1 again is not mistaken.
  *

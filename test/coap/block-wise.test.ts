@@ -43,7 +43,7 @@ function put(whole: string, num: number, size: number, ask: Ask = {}, on = wire)
 function get(num: number, size: number, ask: Ask = {}, on = wire): Sent | undefined {
   const token = (nextToken++).toString(16).padStart(4, '0');
   const options: [number, Uint8Array][] = [[optionNumber.block2, block(num, false, size)]];
-  return on.receive(request({ code: 1, mid: nextMid++, token, options, ...ask }))[0];
+  return on.receive(request({ code: 1, mid: nextMid++, token, ...ask, options }))[0];
 }
 
 describe('an upload', () => {
@@ -148,6 +148,13 @@ describe('an upload', () => {
     for (const ask of asks) expect(put(whole, 1, 64, ask)?.code).toBe('2.04');
   });
 
+  it('does not count once it is over', () => {
+    for (let n = 0; n < 100; n++) {
+      expect(put(body(100), 0, 64)?.code).toBe('2.31');
+      expect(put(body(100), 1, 64)?.code).toBe('2.04');
+    }
+  });
+
   it('is told apart by long queries too', () => {
     const whole = body(100);
     const asks = ['x', 'y'].map((last): Ask => ({ query: ['q'.repeat(255), 'q'.repeat(250), last] }));
@@ -233,6 +240,11 @@ describe('a large answer', () => {
     expect(wire.handled).toHaveLength(1);
     expect(get(1, 1_024, { code: 2 })?.code).toBe('4.08');
     expect(wire.handled).toHaveLength(1);
+  });
+
+  it('registers no observation with a later block', () => {
+    get(2, 1_024, { observe: 0 });
+    expect(wire.last().request.observe).toBeUndefined();
   });
 
   it('ends: a block beyond it is 4.00', () => {

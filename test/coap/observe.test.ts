@@ -346,9 +346,11 @@ describe('cancelling', () => {
   it('by stop is told, and frees everything', async () => {
     observing(wire, true);
     const { observation } = register();
-    observation.notify(text('x'));
+    const outcomes: NotificationOutcome[] = [];
+    observation.notify(text('x'), { onSettled: (outcome) => void outcomes.push(outcome) });
     await wire.server.stop();
     expect(ends).toEqual(['0a stopped']);
+    expect(outcomes).toEqual(['dropped']);
     expect(wire.clock.armed).toEqual([]);
   });
 });
