@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
@@ -72,13 +73,23 @@ export async function load(options) {
   return JSON.parse(text);
 }
 
-export function freePort() {
+/** A port below the ephemeral range that is free for TCP and UDP: a load of ten thousand sockets cannot take it meanwhile. */
+export async function freePort() {
+  for (;;) {
+    const port = 10_000 + Math.floor(Math.random() * 20_000);
+    if (
+      (await binds(createServer(), (server) => server.listen(port, '127.0.0.1'), 'listening')) &&
+      (await binds(createSocket('udp4'), (socket) => socket.bind(port, '127.0.0.1'), 'listening'))
+    )
+      return port;
+  }
+}
+
+function binds(endpoint, bind, event) {
   return new Promise((resolve) => {
-    const server = createServer();
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address();
-      server.close(() => resolve(port));
-    });
+    endpoint.once('error', () => resolve(false));
+    endpoint.once(event, () => endpoint.close(() => resolve(true)));
+    bind(endpoint);
   });
 }
 
