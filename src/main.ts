@@ -22,5 +22,8 @@ process.exitCode = await main(process.argv.slice(2), {
   cwd: process.cwd(),
   version: HOLDFAST_VERSION,
 });
-// what still holds the process open (a terminal, a socket in its last throes) must not keep it
+// the last lines may still be on their way into a pipe; a reader that stands still does not keep the process
+const patience = systemClock.after('last output', 1_000, () => process.exit());
+await Promise.all([stdout, stderr].map((stream) => new Promise<void>((done) => stream.write('', () => done()))));
+patience.cancel();
 process.exit();

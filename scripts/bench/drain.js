@@ -13,7 +13,10 @@ export async function drain({ directory, quick }) {
   mkdirSync(own);
   const [coap, broker] = [await freePort(), await freePort()];
   const config = join(own, 'mosquitto.conf');
-  writeFileSync(config, `listener ${broker} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n`);
+  writeFileSync(
+    config,
+    `listener ${broker} 127.0.0.1\nallow_anonymous true\npersistence false\nmax_inflight_messages 0\nmax_queued_messages 0\nuser root\n`,
+  );
   const mosquitto = () => start('/usr/sbin/mosquitto', ['-c', config], /mosquitto version .* running/);
   const daemon = await startDaemon(
     own,

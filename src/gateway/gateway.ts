@@ -21,6 +21,8 @@ export interface GatewayDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
+  /** The command line changed the users: the configuration is to be read again, since who may come in may hang on it. */
+  readonly usersChanged: () => Promise<void>;
 }
 
 /** A commit that takes longer than this means that the disk hangs, milliseconds. */
@@ -126,7 +128,13 @@ export class Gateway {
       logger: logger.child('coap'),
       metrics,
       handler: resources,
-      options: { maxPayload: limits.payload },
+      options: {
+        maxPayload: limits.payload,
+        maxPending: limits.coapPending,
+        blockSize: config.coap.blockSize,
+        ackTimeout: config.coap.ackTimeout,
+        maxRetransmit: config.coap.maxRetransmit,
+      },
     });
     this.#upstreams = config.upstream.map(
       (upstream) =>
@@ -173,9 +181,10 @@ export class Gateway {
 
   /** Takes over what a new configuration may change while running: logins and access rules. */
   async reload(config: Config): Promise<void> {
+    // what can fail first: then nothing is taken over
+    await this.#users.reload();
     this.#rules.replace(config.auth.acl);
     this.#authenticator.allowAnonymous(config.auth.anonymous);
-    await this.#users.reload();
   }
 
   /** Whether the log commits; asked by the watchdog, whose question shows that the event loop turns. */
@@ -221,7 +230,7 @@ export class Gateway {
 
   async #control(request: ControlRequest): Promise<unknown> {
     if (request === 'status') return this.status();
-    await this.#users.reload();
+    await this.#deps.usersChanged();
     return { ok: true };
   }
 }

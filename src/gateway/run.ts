@@ -42,43 +42,17 @@ export async function run(
       });
     }
   });
-  let gateway: Gateway;
-  try {
-    await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
-    const identity = await loadIdentity(config.stateDir, config.app.id);
-    gateway = new Gateway({ config, identity, clock, logger, version });
-    await gateway.start();
-  } catch (thrown) {
-    logger.error({ reason: reasonOf(thrown) }, 'holdfast did not start');
-    return 1;
-  }
-  const watchdog = new Watchdog({ notifier, env, clock, healthy: () => gateway.healthy });
-  await watchdog.start();
-  const { listeners } = gateway.status();
-  logger.info({ version, listeners }, 'holdfast is ready');
-  void notifier.ready(sentence(gateway.status()));
-  let shown = sentence(gateway.status());
-  const status = clock.every('systemd status', statusInterval, () => {
-    const now = sentence(gateway.status());
-    if (now !== shown) void notifier.status(now);
-    shown = now;
-  });
-
-  let current = config;
+  let gateway: Gateway | undefined;
   const reload = async () => {
+    if (gateway === undefined) return;
     void notifier.reloading();
     const result = await load();
     if (result.ok) {
-      const { needRestart } = changedKeys(current, result.config);
       await gateway.reload(result.config);
       logger.setLevel(result.config.log.level);
-      current = result.config;
-      logger.info(
-        { needRestart },
-        needRestart.length === 0
-          ? 'the configuration was reloaded'
-          : 'the configuration was reloaded; some keys wait for a restart',
-      );
+      const { needRestart } = changedKeys(config, result.config);
+      const rest = needRestart.length === 0 ? '' : '; some keys wait for a restart';
+      logger.info({ needRestart }, `the configuration was reloaded${rest}`);
     } else {
       logger.error({ problems: result.problems }, 'the configuration was not reloaded: the old one goes on');
     }
@@ -89,6 +63,28 @@ export async function run(
       logger.error({ reason: reasonOf(thrown) }, 'the configuration was not reloaded'),
     );
   });
+  let running: Gateway;
+  try {
+    await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
+    const identity = await loadIdentity(config.stateDir, config.app.id);
+    running = new Gateway({ config, identity, clock, logger, version, usersChanged: reload });
+    await running.start();
+  } catch (thrown) {
+    logger.error({ reason: reasonOf(thrown) }, 'holdfast did not start');
+    return 1;
+  }
+  gateway = running;
+  const watchdog = new Watchdog({ notifier, env, clock, healthy: () => running.healthy });
+  await watchdog.start();
+  const { listeners } = running.status();
+  logger.info({ version, listeners }, 'holdfast is ready');
+  void notifier.ready(sentence(running.status()));
+  let shown = sentence(running.status());
+  const status = clock.every('systemd status', statusInterval, () => {
+    const now = sentence(running.status());
+    if (now !== shown) void notifier.status(now);
+    shown = now;
+  });
 
   const reason = await Promise.race([told, crashed]);
   status.cancel();
@@ -96,7 +92,7 @@ export async function run(
   logger.info({ reason }, 'stopping');
   await watchdog.stop();
   try {
-    await gateway.stop();
+    await running.stop();
     logger.info({}, 'holdfast has stopped');
     return reason === 'crash' ? 1 : 0;
   } catch (thrown) {

@@ -61,8 +61,6 @@ interface Run {
   readonly ackCheck: Timer;
   later: Timer | undefined;
   heldUntil: number;
-  /** The window was full when it was filled last. */
-  full: boolean;
 }
 
 /**
@@ -119,7 +117,6 @@ export class Drainer {
       ackCheck: clock.every('upstream ack timeout', Math.max(100, ackTimeout / 4), () => this.#checkAcks(run)),
       later: undefined,
       heldUntil: 0,
-      full: false,
     };
     this.#run = run;
     this.#schedule();
@@ -166,9 +163,9 @@ export class Drainer {
         run.window.resent(again.slot, now);
         this.#publish(run, again.slot, again.packet, now);
       }
-      // A full window is filled again an eighth at a time: one write here and one read at the broker instead of eight.
-      const room = run.limit - run.window.size;
-      if (!run.full || room >= run.limit >> 3) this.#fillWindow(run, now);
+      // Whatever room there is is filled: a broker that does not set TCP_NODELAY holds its other acknowledgements back until
+      // the first one is answered, by data or by a delayed ACK after 40 ms.
+      this.#fillWindow(run, now);
     }
     this.#moveCursor(run);
   }
@@ -186,7 +183,6 @@ export class Drainer {
       left -= 1;
     }
     if (left === 0) this.#schedule();
-    run.full = run.window.size >= run.limit;
     const passed = run.pages.passed;
     if (passed !== undefined) run.window.pass(passed);
   }

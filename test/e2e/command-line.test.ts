@@ -126,6 +126,16 @@ describe('a daemon', () => {
     expect(daemon.output).not.toContain('right');
   });
 
+  it('lets nobody in unnamed once there are users and nothing was stated', { timeout: 60_000 }, async () => {
+    const daemon = await started();
+    const port = await daemon.port('coap');
+    const post = async () =>
+      (await run(coapClient, ['-m', 'post', '-v', '6', '-e', 'x', '-B', '10', `coap://127.0.0.1:${port}/ps/a`])).output;
+    expect(await post()).toMatch(/2\.04/);
+    await run(holdfast, ['user', 'add', 'ann', '--config', daemon.configFile], 'right\n');
+    expect(await post()).toContain('Login Failed: not_authorized');
+  });
+
   it('reloads its access rules on HUP, and keeps the old configuration when the new one is bad', async () => {
     const daemon = await started();
     const port = await daemon.port('coap');

@@ -94,6 +94,18 @@ describe('the drainer', () => {
     expect(value('acknowledged')).toBe(13);
   });
 
+  it('answers a single acknowledgement at a full window with the next message, and does not wait for more', async () => {
+    const { log, drainer, settle } = setUp({ window: 64 });
+    log.appendMany(100);
+    const link = new FakeLink();
+    drainer.attach(link, session(), undefined);
+    await settle();
+    expect(link.sent.length).toBe(64);
+    link.ack(0);
+    await settle();
+    expect(link.sent.length).toBe(65);
+  });
+
   it('does not heed an acknowledgement that comes after the link is gone', async () => {
     const { log, drainer, settle } = setUp();
     log.appendMany(2);
