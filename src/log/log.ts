@@ -242,7 +242,14 @@ export class Log implements Service {
       this.#timer = undefined;
       this.#committing ??= this.#commit();
     };
-    this.#timer = wait > 0 ? clock.after('log commit', wait, run) : clock.soon('log commit', run);
+    if (wait > 0) {
+      this.#timer = clock.after('log commit', wait, run);
+      return;
+    }
+    // two turns of the event loop: what the acknowledgements of the last commit call forth comes along with this one
+    this.#timer = clock.soon('log commit', () => {
+      this.#timer = clock.soon('log commit', run);
+    });
   }
 
   async #commit(): Promise<void> {
