@@ -8,8 +8,10 @@ import type {
   EndReason,
   Identity,
 } from '../connections/index.ts';
-import { fullClientId, type Message, type QoS, topicFilterProblem, topicMatches } from '../domain/index.ts';
+import { fullClientId, type Message, type QoS, topicFilterProblem } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
+import { forward, preferStored, subscriptionsOf } from './forwarding.ts';
+import type { Sessions } from './sessions/index.ts';
 
 /** The way in for messages. */
 export interface MessageSink {
@@ -25,6 +27,7 @@ export interface AdmissionDeps {
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly maxSubscriptions: number;
+  readonly sessions: Sessions;
 }
 
 interface Admitted extends Identity {
@@ -43,6 +46,7 @@ export class MqttAdmission {
   readonly #deps: AdmissionDeps;
   readonly #admitted = new WeakMap<Client, Admitted>();
   readonly #clean = new WeakMap<Client, boolean>();
+  readonly #granted = new WeakSet<object>();
   readonly #denied;
 
   constructor(deps: AdmissionDeps) {
@@ -57,6 +61,7 @@ export class MqttAdmission {
   get hooks(): AedesOptions {
     return {
       preConnect: (client, packet, callback) => {
+        preferStored(client);
         this.#clean.set(client, packet.clean !== false || (packet.clientId ?? '') !== '');
         callback(null, true);
       },
@@ -67,14 +72,28 @@ export class MqttAdmission {
         this.#publish(client, { topic, payload, qos, retain, messageId: messageIdOf(packet) }, callback);
       },
       authorizeSubscribe: (client, subscription, callback) => {
-        callback(null, this.#maySubscribe(client, subscription.topic) ? subscription : null);
+        const granted = this.#maySubscribe(client, subscription.topic);
+        if (granted) this.#granted.add(subscription);
+        // a session's own at its return: the rules have changed since
+        else if (!connackSent(client)) this.#deps.sessions.forget(client.id, [subscription.topic]);
+        callback(null, granted ? subscription : null);
       },
-      authorizeForward: (client, packet) => {
-        if (packet.qos === 0) return slow(client) ? null : packet;
-        packet.qos = Math.min(packet.qos, grantedQos(client, packet.topic)) as QoS;
-        return packet;
-      },
+      authorizeForward: (client, packet) => forward(this.#deps.sessions, client, packet),
     };
+  }
+
+  /** Whether that very object was granted to its client. */
+  wasGranted(subscription: object): boolean {
+    return this.#granted.has(subscription);
+  }
+
+  usernameOf(client: Client): string {
+    return this.#admitted.get(client)?.username ?? '';
+  }
+
+  /** The client is in, and its CONNACK about to be sent. */
+  registered(client: Client): void {
+    if (!client.clean) this.#deps.sessions.opened(client.id, client);
   }
 
   /** The client has its CONNACK. */
@@ -106,6 +125,7 @@ export class MqttAdmission {
   }
 
   gone(client: Client): void {
+    if (!client.clean) this.#deps.sessions.closed(client.id, client);
     const admitted = this.#admitted.get(client);
     if (admitted?.connection !== undefined) this.#deps.registry.close(admitted.connection, admitted.reason);
   }
@@ -196,32 +216,16 @@ function messageIdOf(packet: object): number | undefined {
 }
 
 interface ClientInside {
-  readonly subscriptions: Readonly<Record<string, { readonly qos?: number }>>;
+  readonly connackSent: boolean;
   readonly broker: { readonly persistence: { incomingGetPacket(client: Client, packet: object): Promise<unknown> } };
 }
 
-function subscriptionsOf(client: Client): ClientInside['subscriptions'] {
-  return (client as unknown as ClientInside).subscriptions;
+function connackSent(client: Client): boolean {
+  return (client as unknown as ClientInside).connackSent;
 }
 
 function incoming(client: Client, messageId: number): Promise<unknown> {
   return (client as unknown as ClientInside).broker.persistence.incomingGetPacket(client, { messageId });
-}
-
-/** The highest QoS among the client's subscriptions that match: aedes lowers it for filters without wildcards only. */
-function grantedQos(client: Client, topic: string): number {
-  let granted = 0;
-  const subscriptions = subscriptionsOf(client);
-  for (const filter in subscriptions) {
-    const qos = subscriptions[filter]?.qos ?? 0;
-    if (qos > granted && topicMatches(filter, topic)) granted = qos;
-  }
-  return granted;
-}
-
-/** Whether the client does not read what it is sent: QoS 0 is then dropped, so that nobody else waits for it. */
-function slow(client: Client): boolean {
-  return 'writableNeedDrain' in client.conn && client.conn.writableNeedDrain === true;
 }
 
 function addressOf(client: Client): string {

@@ -1,15 +1,14 @@
 import { Aedes, type Client } from 'aedes';
 import type { Service } from '../base/index.ts';
 import type { Message } from '../domain/index.ts';
-import type { Logger, Metrics } from '../telemetry/index.ts';
 import { type AdmissionDeps, MqttAdmission } from './admission.ts';
 import { MqttListener, type MqttListenerOptions } from './listener.ts';
-import { type RetainedSource, sessionPersistence } from './persistence.ts';
+import { type RetainedSource, SessionPersistence } from './persistence.ts';
 import { BrokerRouter } from './router.ts';
+import { type NumberedSource, type SessionDeps, SessionStore } from './sessions/index.ts';
 
 /** Where the broker gets every message from, whatever door it came in by. */
-export interface MessageSource {
-  onMessage(subscriber: (message: Message) => void): () => void;
+export interface MessageSource extends NumberedSource {
   readonly retained: RetainedSource;
 }
 
@@ -20,19 +19,22 @@ export interface BrokerOptions {
   readonly maxInflight: number;
 }
 
-export interface BrokerDeps extends Omit<AdmissionDeps, 'logger' | 'metrics'> {
+export interface BrokerDeps extends Omit<AdmissionDeps, 'sessions'> {
   readonly source: MessageSource;
-  readonly logger: Logger;
-  readonly metrics: Metrics;
+  readonly sessions: Omit<SessionDeps, 'logger' | 'metrics'>;
   readonly options: BrokerOptions;
 }
 
 /** A frozen subscriber is let go after this long, milliseconds. */
 const drainTimeout = 5_000;
+/** How long a stop waits for wills, milliseconds. */
+const willPatience = 1_000;
 
 /** The MQTT side: aedes as the hub, with or without listeners. */
 export class Broker implements Service {
   readonly name = 'broker';
+  /** The persistent sessions: to be started before anything that publishes, and stopped after it. */
+  readonly sessions: SessionStore;
   readonly #deps: BrokerDeps;
   #aedes: Aedes | undefined;
   #listeners: MqttListener[] = [];
@@ -40,6 +42,8 @@ export class Broker implements Service {
 
   constructor(deps: BrokerDeps) {
     this.#deps = deps;
+    const { sessions, source, logger, metrics } = deps;
+    this.sessions = new SessionStore({ ...sessions, source, logger, metrics });
   }
 
   /** Addresses that it listens on. */
@@ -49,11 +53,16 @@ export class Broker implements Service {
 
   async start(): Promise<void> {
     const { source, logger, metrics, options } = this.#deps;
-    const admission = new MqttAdmission(this.#deps);
+    const admission = new MqttAdmission({ ...this.#deps, sessions: this.sessions.sessions });
     const aedes = new Aedes({
       ...admission.hooks,
       id: 'holdfast',
-      persistence: sessionPersistence(source.retained),
+      persistence: new SessionPersistence({
+        retained: source.retained,
+        store: this.sessions,
+        granted: (subscription) => admission.wasGranted(subscription),
+        usernameOf: (client) => admission.usernameOf(client as Client),
+      }),
       connectTimeout: options.connectTimeout,
       drainTimeout,
       maxInflightInbound: options.maxInflight,
@@ -65,6 +74,7 @@ export class Broker implements Service {
     const router = new BrokerRouter(aedes, logger);
     metrics.gauge('holdfast_broker_queue_messages', 'Messages on their way to MQTT subscribers.', () => router.length);
     await (aedes as unknown as { listen(): Promise<void> }).listen();
+    aedes.on('client', (client) => admission.registered(client));
     aedes.on('clientReady', (client) => admission.ready(client));
     aedes.on('clientDisconnect', (client) => admission.gone(client));
     aedes.on('keepaliveTimeout', (client) => admission.failed(client, 'keepalive_timeout'));
@@ -75,7 +85,8 @@ export class Broker implements Service {
     aedes.on('connectionError', (_client: Client, error) =>
       logger.debug({ reason: error.message }, 'a connection failed'),
     );
-    this.#unsubscribe = source.onMessage((message) => router.route(message));
+    this.#unsubscribe = source.onMessage((message, id) => router.route(message, id));
+    this.#publishWills();
     for (const listenerOptions of options.listeners) {
       const listener = new MqttListener(listenerOptions, (stream) => aedes.handle(stream), logger);
       this.#listeners.push(listener);
@@ -87,6 +98,31 @@ export class Broker implements Service {
     await Promise.all(this.#listeners.map((listener) => listener.stop()));
     this.#unsubscribe?.();
     const aedes = this.#aedes;
-    if (aedes !== undefined) await new Promise<void>((resolve) => aedes.close(() => resolve()));
+    if (aedes === undefined) return;
+    await new Promise<void>((resolve) => aedes.close(() => resolve()));
+    await this.#willsPublished();
+  }
+
+  /** Those who were connected have vanished; a will that is on its way must not be published again at the next start. */
+  async #willsPublished(): Promise<void> {
+    const { clock } = this.#deps.sessions;
+    const until = clock.monotonic() + willPatience;
+    while (this.sessions.sessions.wills().length > 0 && clock.monotonic() < until) {
+      await new Promise<void>((resolve) => clock.after('wills', 10, resolve));
+    }
+  }
+
+  /** The wills of those who were connected when an earlier run ended. */
+  #publishWills(): void {
+    const { sink, logger } = this.#deps;
+    const { sessions } = this.sessions;
+    for (const row of sessions.wills()) {
+      const { clientId, will } = row;
+      const message: Message = { ...will, expiry: 0, origin: 'mqtt', upstream: '', clientId };
+      sink.publish(message, (error) => {
+        if (error !== undefined) logger.warn({ client: clientId, reason: error.message }, 'a will was not published');
+        if (sessions.will(clientId) === row && error?.transient !== true) sessions.deleteWill(clientId);
+      });
+    }
   }
 }

@@ -1,28 +1,245 @@
 import { Readable } from 'node:stream';
-import * as aedesPersistence from 'aedes-persistence';
-import type { StoredMessage } from '../domain/index.ts';
+import type { Client } from 'aedes';
+import type { QoS, StoredMessage } from '../domain/index.ts';
+import { logBrokerId, type Session, type SessionStore, WillRow } from './sessions/index.ts';
 
 /** Where retained messages are found. */
 export interface RetainedSource {
   matching(filter: string): Iterable<StoredMessage>;
 }
 
-/**
- * aedes's persistence: sessions in memory, retained messages from the pipeline, which has them on disk. aedes itself never
- * stores a retained message here.
- */
-export function sessionPersistence(retained: RetainedSource): object {
-  // a CommonJS module whose export is the factory; its types say otherwise
-  const persistence = (aedesPersistence as unknown as { default: () => object }).default();
-  const stream = (filters: readonly string[]) => Readable.from(packets(retained, filters));
-  return Object.assign(persistence, {
-    storeRetained: async () => undefined,
-    createRetainedStream: (filter: string) => stream([filter]),
-    createRetainedStreamCombi: (filters: readonly string[]) => stream(filters),
-  });
+/** A client as aedes's persistence is given it: at times the client itself, at times its id alone. */
+export type ClientLike = Pick<Client, 'id'> & Partial<Pick<Client, 'clean' | 'closed'>>;
+
+export interface PersistedSubscription {
+  readonly topic: string;
+  readonly qos: QoS;
 }
 
-function* packets(retained: RetainedSource, filters: readonly string[]): Generator<object> {
+/** What of a packet matters here; aedes changes packets in place, and so do we. */
+export interface PersistedPacket {
+  cmd?: string;
+  messageId?: number | undefined;
+  qos?: QoS;
+  brokerId?: string | null;
+  brokerCounter?: unknown;
+  topic?: string;
+  payload?: Uint8Array | string;
+  retain?: boolean;
+}
+
+export interface PersistenceDeps {
+  readonly retained: RetainedSource;
+  readonly store: SessionStore;
+  /** Whether the subscription was granted; aedes stores those that it refused, too. */
+  readonly granted: (subscription: PersistedSubscription) => boolean;
+  readonly usernameOf: (client: ClientLike) => string;
+}
+
+/** Given at CONNECT for a session without subscriptions and never granted: aedes takes one without for no session. */
+export const sessionMark = '$session';
+
+/**
+ * aedes's persistence over `SessionStore`. Retained messages come from the pipeline; messages are queued by the store
+ * itself as the pipeline routes them, so aedes is told of no offline subscriber.
+ */
+export class SessionPersistence {
+  readonly #deps: PersistenceDeps;
+
+  constructor(deps: PersistenceDeps) {
+    this.#deps = deps;
+  }
+
+  async setup(): Promise<void> {
+    return undefined;
+  }
+
+  async destroy(): Promise<void> {
+    return undefined;
+  }
+
+  async storeRetained(): Promise<void> {
+    return undefined;
+  }
+
+  createRetainedStream(filter: string): Readable {
+    return this.createRetainedStreamCombi([filter]);
+  }
+
+  createRetainedStreamCombi(filters: readonly string[]): Readable {
+    return Readable.from(retainedPackets(this.#deps.retained, filters));
+  }
+
+  async addSubscriptions(client: ClientLike, subscriptions: readonly PersistedSubscription[]): Promise<void> {
+    const granted = subscriptions.filter((one) => this.#deps.granted(one));
+    await this.#sessions.subscribe(
+      client.id,
+      granted.map(({ topic, qos }) => ({ filter: topic, qos })),
+    );
+  }
+
+  async removeSubscriptions(client: ClientLike, filters: readonly string[]): Promise<void> {
+    await this.#sessions.unsubscribe(client.id, filters);
+  }
+
+  /** Asked at CONNECT with clean session 0. */
+  async subscriptionsByClient(client: ClientLike): Promise<PersistedSubscription[]> {
+    const session = this.#sessions.get(client.id);
+    if (session === undefined) return [];
+    if (session.subscriptions.size === 0) return [{ topic: sessionMark, qos: 0 }];
+    return [...session.subscriptions.values()].map(({ filter, qos }) => ({ topic: filter, qos }));
+  }
+
+  async subscriptionsByTopic(): Promise<PersistedSubscription[]> {
+    return [];
+  }
+
+  /** Called at CONNECT with clean session 1. */
+  async cleanSubscriptions(client: ClientLike): Promise<void> {
+    if (this.#sessions.get(client.id) === undefined) return;
+    this.#sessions.wipe(client.id);
+    await this.#deps.store.flush(true);
+  }
+
+  async countOffline(): Promise<{ subsCount: number; clientsCount: number }> {
+    return { subsCount: this.#sessions.subscriptions, clientsCount: this.#sessions.count };
+  }
+
+  async outgoingEnqueue(): Promise<void> {
+    return undefined;
+  }
+
+  async outgoingEnqueueCombi(): Promise<void> {
+    return undefined;
+  }
+
+  /**
+   * A message is about to be sent, or a PUBREL. The packet gets the identifier under which it goes; a QoS 2 message waits
+   * until that is written, a PUBREL until it is on the disk. Never an error for what is not known: it was dropped.
+   */
+  async outgoingUpdate(client: ClientLike, packet: PersistedPacket): Promise<void> {
+    const session = this.#sessions.get(client.id);
+    if (session === undefined) return;
+    if (packet.cmd === 'pubrel') {
+      const entry = packet.messageId === undefined ? undefined : session.sent.get(packet.messageId);
+      if (entry?.content === undefined) return;
+      this.#sessions.queues.release(entry);
+      await this.#deps.store.flush(true);
+      return;
+    }
+    const entry = entryOf(session, packet);
+    if (entry === undefined) {
+      packet.messageId = session.allocate();
+      return;
+    }
+    const known = entry.messageId !== 0;
+    const { connection } = session;
+    packet.messageId = this.#sessions.queues.number(entry);
+    packet.qos = entry.qos;
+    try {
+      if (entry.qos === 2 && !known) await this.#deps.store.flush(false);
+    } finally {
+      // not where the client was taken over meanwhile: the backlog is another's then
+      if (connection === session.connection && isOwner(session, client)) session.returned(entry);
+    }
+  }
+
+  /** A PUBACK or PUBCOMP, or a message that is not to be sent after all. Answers with what it was about. */
+  async outgoingClearMessageId(client: ClientLike, packet: PersistedPacket): Promise<PersistedPacket | undefined> {
+    const session = this.#sessions.get(client.id);
+    if (session === undefined || packet.messageId === undefined) return undefined;
+    const entry = session.sent.get(packet.messageId);
+    if (entry === undefined) return undefined;
+    const { qos, id, content } = entry;
+    this.#sessions.queues.remove(entry);
+    return {
+      cmd: content === undefined ? 'pubrel' : 'publish',
+      qos,
+      messageId: packet.messageId,
+      brokerId: logBrokerId,
+      brokerCounter: id,
+      ...(content === undefined ? {} : { topic: content.content.topic, payload: content.content.payload }),
+    };
+  }
+
+  outgoingStream(client: ClientLike): Readable {
+    const session = this.#sessions.get(client.id);
+    const none = session === undefined || client.clean === true || !isOwner(session, client);
+    return Readable.from(none ? [] : this.#sessions.backlog(session, client));
+  }
+
+  async incomingStorePacket(client: ClientLike, packet: PersistedPacket): Promise<void> {
+    if (packet.messageId !== undefined) await this.#sessions.addIncoming(client.id, packet.messageId);
+  }
+
+  async incomingGetPacket(client: ClientLike, packet: PersistedPacket): Promise<PersistedPacket> {
+    const { messageId } = packet;
+    if (messageId === undefined || !this.#sessions.hasIncoming(client.id, messageId)) throw new Error('no such packet');
+    return { messageId };
+  }
+
+  async incomingDelPacket(client: ClientLike, packet: PersistedPacket): Promise<void> {
+    if (packet.messageId !== undefined) await this.#sessions.deleteIncoming(client.id, packet.messageId);
+  }
+
+  /** Called at CONNECT and at the end of a clean connection; by then the id may be a session's. */
+  async cleanIncoming(client: ClientLike): Promise<void> {
+    this.#sessions.clearTransient(client.id);
+    const session = this.#sessions.get(client.id);
+    if (session !== undefined && session.owner === undefined) await this.cleanSubscriptions(client);
+  }
+
+  async putWill(client: ClientLike, packet: PersistedPacket): Promise<void> {
+    const { topic = '', payload = '', qos = 0, retain = false } = packet;
+    const username = this.#deps.usernameOf(client);
+    const will = {
+      topic,
+      payload: typeof payload === 'string' ? Buffer.from(payload) : payload,
+      qos,
+      retain,
+      username,
+    };
+    this.#sessions.putWill(new WillRow(client.id, will, client));
+  }
+
+  async getWill(client: ClientLike): Promise<object | undefined> {
+    return this.#sessions.will(client.id)?.will;
+  }
+
+  /** With the client itself: before its will is put. With its id alone: a connection is over, perhaps an earlier one. */
+  async delWill(client: ClientLike): Promise<object | undefined> {
+    const row = this.#sessions.will(client.id);
+    if (row === undefined) return undefined;
+    const owner = row.owner as ClientLike | undefined;
+    if (client.clean === undefined && owner?.closed === false) return undefined;
+    this.#sessions.deleteWill(client.id);
+    return row.will;
+  }
+
+  /** None: those that an earlier run left are published at start. */
+  streamWill(): Readable {
+    return Readable.from([]);
+  }
+
+  getClientList(topic: string): Readable {
+    return Readable.from(this.#sessions.subscribers(topic));
+  }
+
+  get #sessions(): SessionStore['sessions'] {
+    return this.#deps.store.sessions;
+  }
+}
+
+function isOwner(session: Session, client: ClientLike): boolean {
+  return session.owner === undefined || session.owner === client;
+}
+
+function entryOf(session: Session, packet: PersistedPacket): ReturnType<Session['queue']['get']> {
+  const { brokerId, brokerCounter } = packet;
+  return brokerId === logBrokerId && typeof brokerCounter === 'bigint' ? session.queue.get(brokerCounter) : undefined;
+}
+
+function* retainedPackets(retained: RetainedSource, filters: readonly string[]): Generator<object> {
   for (const filter of filters) {
     for (const { topic, payload, qos } of retained.matching(filter)) {
       yield { cmd: 'publish', topic, payload, qos, retain: true, dup: false };

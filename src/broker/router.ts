@@ -2,6 +2,7 @@ import type { Aedes, AedesPublishPacket, Client } from 'aedes';
 import { reasonOf } from '../base/index.ts';
 import type { Message } from '../domain/index.ts';
 import type { Logger } from '../telemetry/index.ts';
+import { logBrokerId } from './sessions/index.ts';
 
 type Done = (error?: Error | null) => void;
 
@@ -14,7 +15,7 @@ interface Waiting {
 /**
  * Hands messages to aedes in order.
  *
- * aedes numbers a message when it is published and a subscriber takes only rising numbers, but QoS 0 is routed at once
+ * A message is numbered with its id and a subscriber takes only rising numbers, but QoS 0 is routed at once
  * and QoS 1 and 2 after its session store: published in one turn, the second overtakes the first, which is then lost as a
  * duplicate. So a message waits here until those of the other kind have gone through. aedes's own publishes take the
  * same way. What a client published was routed by the pipeline, so aedes's second routing of it is left out.
@@ -48,9 +49,11 @@ export class BrokerRouter {
     return this.#waiting.length - this.#at + this.#underWay;
   }
 
-  route(message: Message): void {
+  route(message: Message, id: bigint): void {
     const { topic, payload, qos } = message;
-    this.#enqueue({ cmd: 'publish', topic, payload, qos, retain: false, dup: false }, (error) => {
+    // aedes compares the numbers of one broker id and needs nothing else of them
+    const number = { brokerId: logBrokerId, brokerCounter: id };
+    this.#enqueue({ cmd: 'publish', topic, payload, qos, retain: false, dup: false, ...number }, (error) => {
       if (error) this.#logger.warn({ topic, reason: reasonOf(error) }, 'a message did not reach its MQTT subscribers');
     });
   }

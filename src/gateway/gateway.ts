@@ -12,7 +12,7 @@ import { Upstream } from '../upstream/index.ts';
 import { clockQuality } from './clock-quality.ts';
 import { type ControlRequest, ControlSocket } from './control.ts';
 import type { Identity } from './identity.ts';
-import { addressOf, logOptions, mqttListeners, stateFile, upstreamOptions } from './options.ts';
+import { addressOf, logOptions, mqttListeners, sessionLimits, stateFile, upstreamOptions } from './options.ts';
 import { type StatusReport, stateOf } from './status.ts';
 
 export interface GatewayDeps {
@@ -101,6 +101,14 @@ export class Gateway {
       logger: logger.child('mqtt'),
       metrics,
       maxSubscriptions: limits.subscriptionsPerClient,
+      sessions: {
+        store: new LevelStore(join(config.stateDir, 'sessions')),
+        log: this.#log,
+        clock,
+        quality: () => clockQuality(clock),
+        health,
+        limits: sessionLimits(config),
+      },
       options: { listeners: mqttListeners(config), connectTimeout: mqttConnectTimeout, maxInflight: mqttInflight },
     });
     const resources = new CoapResources({
@@ -157,7 +165,17 @@ export class Gateway {
       clock,
     });
     const queues: Service = { name: 'queues', start: async () => this.#holdQueues(), stop: async () => undefined };
-    this.#services = [this.#log, queues, pipeline, registry, ...this.#upstreams, this.#broker, this.#coap, control];
+    this.#services = [
+      this.#log,
+      queues,
+      pipeline,
+      this.#broker.sessions,
+      registry,
+      ...this.#upstreams,
+      this.#broker,
+      this.#coap,
+      control,
+    ];
   }
 
   /**
@@ -225,6 +243,7 @@ export class Gateway {
         overflow: queue.overflow,
       });
     }
+    this.#broker.sessions.hold();
     this.#log.dropOtherCursors();
   }
 

@@ -1,5 +1,5 @@
 import { isAbsolute, join } from 'node:path';
-import type { MqttListenerOptions, MqttScheme } from '../broker/index.ts';
+import type { MqttListenerOptions, MqttScheme, SessionLimits } from '../broker/index.ts';
 import type { Config } from '../config/index.ts';
 import type { LogOptions } from '../log/index.ts';
 import type { UpstreamOptions } from '../upstream/index.ts';
@@ -42,6 +42,17 @@ export function mqttListeners(config: Config): MqttListenerOptions[] {
       ...tls,
     };
   });
+}
+
+export function sessionLimits({ limits }: Config): SessionLimits {
+  return {
+    sessions: limits.sessions,
+    messages: limits.sessionMessages,
+    bytes: limits.sessionBytes,
+    totalBytes: limits.sessionsBytes,
+    maxAge: limits.sessionAge,
+    idle: limits.sessionAge,
+  };
 }
 
 export function logOptions(config: Config): LogOptions {

@@ -202,6 +202,8 @@ describe('delivery', () => {
     });
     dying.stream.destroy();
     expect(await got).toEqual(['gone/dying=bye/1']);
+    // subscribers do not wait for the disk
+    await until(() => local.log.size.records > 0 && local.log.commitStalledFor === 0);
     const { messages } = await readAll(local.log, 0n);
     expect(messages).toMatchObject([{ topic: 'gone/dying', clientId: 'dying@app' }]);
   });

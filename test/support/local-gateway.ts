@@ -1,5 +1,5 @@
 import { systemClock } from '../../src/base/index.ts';
-import { Broker, type MqttListenerOptions } from '../../src/broker/index.ts';
+import { Broker, defaultSessionLimits, type MqttListenerOptions, type SessionLimits } from '../../src/broker/index.ts';
 import { AccessRules, type AclRule, Authenticator, ConnectionRegistry } from '../../src/connections/index.ts';
 import type { Log } from '../../src/log/index.ts';
 import { Log as RealLog } from '../../src/log/index.ts';
@@ -13,11 +13,15 @@ export type Passwords = Readonly<Record<string, string>>;
 
 export interface LocalGateway {
   readonly store: MemoryStore;
+  readonly sessions: MemoryStore;
+  readonly metrics: Metrics;
+  readonly health: Health;
   readonly log: Log;
   readonly pipeline: Pipeline;
   readonly registry: ConnectionRegistry;
   readonly broker: Broker;
   readonly port: number;
+  readonly bootFile: MemoryNumberFile;
   stop(): Promise<void>;
 }
 
@@ -29,17 +33,25 @@ export async function startLocalGateway(
     anonymous?: boolean;
     listener?: Partial<MqttListenerOptions>;
     maxPayload?: number;
+    /** Disks of an earlier run. */
+    disks?: { store: MemoryStore; sessions: MemoryStore; bootFile: MemoryNumberFile };
+    limits?: Partial<SessionLimits>;
   } = {},
 ): Promise<LocalGateway> {
-  const store = new MemoryStore();
+  const { store, sessions, bootFile } = given.disks ?? {
+    store: new MemoryStore(),
+    sessions: new MemoryStore(),
+    bootFile: new MemoryNumberFile(),
+  };
   const metrics = new Metrics();
+  const health = new Health(systemClock);
   const base = { clock: systemClock, logger: silentLogger, metrics };
   const log = new RealLog({
     ...base,
     store,
-    bootFile: new MemoryNumberFile(),
+    bootFile,
     quality: () => 'synced',
-    health: new Health(systemClock),
+    health,
     options: defaults,
   });
   const rules = new AccessRules(given.rules ?? []);
@@ -68,6 +80,14 @@ export async function startLocalGateway(
     sink: pipeline,
     source: pipeline,
     maxSubscriptions: 100,
+    sessions: {
+      store: sessions,
+      log,
+      clock: systemClock,
+      quality: () => 'synced',
+      health,
+      limits: { ...defaultSessionLimits, ...given.limits },
+    },
     options: {
       listeners: [
         { scheme: 'mqtt', host: '127.0.0.1', port: 0, maxConnections: 100, maxPacket: 100_000, ...given.listener },
@@ -76,10 +96,14 @@ export async function startLocalGateway(
       maxInflight: 100,
     },
   });
-  const services = [log, registry, pipeline, broker];
+  const services = [log, pipeline, broker.sessions, registry, broker];
   for (const service of services) await service.start();
   return {
     store,
+    sessions,
+    bootFile,
+    metrics,
+    health,
     log,
     pipeline,
     registry,
@@ -87,6 +111,7 @@ export async function startLocalGateway(
     port: Number(new URL(broker.urls[0] ?? '').port),
     stop: async () => {
       store.release();
+      sessions.release();
       for (const service of [...services].reverse()) await service.stop();
     },
   };

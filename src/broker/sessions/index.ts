@@ -1,0 +1,5 @@
+export { defaultSessionLimits, type SessionDeps, type SessionLimits, type SessionLog } from './options.ts';
+export { WillRow } from './rows.ts';
+export { logBrokerId, type Session } from './session.ts';
+export { Sessions } from './sessions.ts';
+export { type NumberedSource, SessionStore } from './store.ts';

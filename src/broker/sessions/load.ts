@@ -1,0 +1,93 @@
+import type { QoS } from '../../domain/index.ts';
+import type { Store } from '../../log/index.ts';
+import { decodeContent, prefix, readClientKey, unseal } from './codec.ts';
+import type { WillRow } from './rows.ts';
+import type { LastUse } from './session.ts';
+import type { Sessions } from './sessions.ts';
+
+interface Entry {
+  readonly clientId: string;
+  readonly rest: Buffer;
+  readonly value: Buffer;
+}
+
+/**
+ * Reads everything that the disk has.
+ * @returns the watermark, where there is one, and how many entries were damaged and are lost.
+ */
+export async function load(
+  store: Store,
+  sessions: Sessions,
+): Promise<{ readonly watermark: bigint | undefined; readonly damaged: number }> {
+  let damaged = 0;
+  const each = async (kind: string, take: (entry: Entry) => boolean): Promise<void> => {
+    for await (const [key, sealed] of store.entries(rangeOf(kind))) {
+      const value = unseal(sealed);
+      const of = kind === prefix.content ? { clientId: '', rest: key.subarray(1) } : readClientKey(key);
+      if (value === undefined || of === undefined || !take({ ...of, value })) damaged += 1;
+    }
+  };
+  await each(prefix.session, ({ clientId, value }) => {
+    const lastUse = readLastUse(value);
+    if (lastUse !== undefined) sessions.restore(clientId, lastUse);
+    return lastUse !== undefined;
+  });
+  // a session whose own entry is damaged still has what else is on the disk
+  const sessionOf = (clientId: string) =>
+    sessions.get(clientId) ?? sessions.restore(clientId, { wall: 0, synced: false, online: true });
+  await each(prefix.subscription, ({ clientId, rest, value }) => {
+    const qos = value[0];
+    if (qos === undefined || qos > 2) return false;
+    sessions.restoreSubscription(sessionOf(clientId), rest.toString(), qos as QoS);
+    return true;
+  });
+  await each(prefix.incoming, ({ clientId, rest }) => {
+    if (rest.length !== 2) return false;
+    sessions.restoreIncoming(sessionOf(clientId), rest.readUInt16BE());
+    return true;
+  });
+  await each(prefix.content, ({ rest, value }) => {
+    const content = rest.length === 8 ? decodeContent(rest.readBigUInt64BE(), value) : undefined;
+    if (content !== undefined) sessions.queues.restoreContent(content);
+    return content !== undefined;
+  });
+  await each(prefix.queued, ({ clientId, rest, value }) => {
+    const [qos, released] = value;
+    if (rest.length !== 8 || value.length !== 4 || (qos !== 1 && qos !== 2)) return false;
+    const messageId = value.readUInt16BE(2);
+    sessions.queues.restoreEntry(sessionOf(clientId), rest.readBigUInt64BE(), qos, released === 1, messageId);
+    return true;
+  });
+  sessions.queues.restored();
+  await each(prefix.will, ({ clientId, value }) => {
+    const will = readWill(value);
+    if (will !== undefined) sessions.restoreWill(clientId, will);
+    return will !== undefined;
+  });
+  const sealed = await store.get(Buffer.from(prefix.watermark));
+  const watermark = sealed === undefined ? undefined : unseal(sealed);
+  return { watermark: watermark?.length === 8 ? watermark.readBigUInt64BE() : undefined, damaged };
+}
+
+function rangeOf(kind: string): { gte: Buffer; lt: Buffer } {
+  const lt = Buffer.from(kind);
+  lt.writeUInt8(lt.readUInt8(0) + 1, 0);
+  return { gte: Buffer.from(kind), lt };
+}
+
+function parse(value: Buffer): Partial<Record<string, unknown>> {
+  const parsed: unknown = JSON.parse(value.toString());
+  return typeof parsed === 'object' && parsed !== null ? { ...parsed } : {};
+}
+
+function readLastUse(value: Buffer): LastUse | undefined {
+  const { wall, synced, online } = parse(value);
+  return typeof wall === 'number' ? { wall, synced: synced === true, online: online === true } : undefined;
+}
+
+function readWill(value: Buffer): WillRow['will'] | undefined {
+  const { topic, payload, qos, retain, username } = parse(value);
+  if (typeof topic !== 'string' || typeof payload !== 'string' || typeof username !== 'string') return undefined;
+  if (qos !== 0 && qos !== 1 && qos !== 2) return undefined;
+  return { topic, payload: Buffer.from(payload, 'base64'), qos, retain: retain === true, username };
+}

@@ -1,0 +1,202 @@
+import { HoldfastError, reasonOf, type Service, type Timer } from '../../base/index.ts';
+import type { Message } from '../../domain/index.ts';
+import { load } from './load.ts';
+import { damaged, failing, type SessionDeps } from './options.ts';
+import { WatermarkRow } from './rows.ts';
+import { Sessions } from './sessions.ts';
+import { WriteBehind } from './write-behind.ts';
+
+/** Changes that nobody waits for reach the disk within this time, milliseconds. */
+const flushDelay = 200;
+/** How often the log is told what need not be kept for sessions any more, milliseconds. */
+const watermarkInterval = 10_000;
+const sweepInterval = 60_000;
+const reopenDelay = 1_000;
+/** The reader's name under which the log keeps what sessions may have to read again. */
+const cursor = 'sessions';
+/** How much the log keeps for it. */
+const maxHeldBytes = 256 * 1024 * 1024;
+const page = { records: 1_000, bytes: 1024 * 1024 };
+
+/** Where every message comes from, with its id. */
+export interface NumberedSource {
+  onMessage(subscriber: (message: Message, id: bigint) => void): () => void;
+}
+
+/** Sessions with their store: read back at start, what they missed is read from the log, then kept on disk. */
+export class SessionStore implements Service {
+  readonly name = 'sessions';
+  readonly sessions: Sessions;
+  readonly #deps: SessionDeps & { readonly source: NumberedSource };
+  readonly #writer: WriteBehind;
+  #timers: Timer[] = [];
+  #unsubscribe: (() => void) | undefined;
+  #stopped = false;
+  /** Whether memory has what the disk had. */
+  #loaded = false;
+  /** Where the log was last told to keep from. */
+  #advanced = 0n;
+
+  constructor(deps: SessionDeps & { readonly source: NumberedSource }) {
+    this.#deps = deps;
+    const watermark = new WatermarkRow();
+    this.#writer = new WriteBehind({
+      store: deps.store,
+      clock: deps.clock,
+      delay: flushDelay,
+      always: watermark,
+      failed: (error) => this.#failed(error),
+    });
+    this.sessions = new Sessions(deps, this.#writer, watermark);
+  }
+
+  /** What was changed up to now is written, and with `sync` on the disk, when this resolves. */
+  flush(sync: boolean): Promise<void> {
+    return this.#writer.flush(sync);
+  }
+
+  /** Has the log keep what sessions may need; before the log drops what nobody declared. */
+  hold(): void {
+    this.#deps.log.holdFor(cursor, {
+      maxBytes: maxHeldBytes,
+      maxRecords: Number.MAX_SAFE_INTEGER,
+      overflow: 'drop_oldest',
+    });
+  }
+
+  /** To be started while nobody publishes yet: the log is read to its end, and what follows is heard from `source`. */
+  async start(): Promise<void> {
+    const { clock, logger, source } = this.#deps;
+    this.#stopped = false;
+    this.hold();
+    await this.#open();
+    const missed = await this.#catchUp();
+    this.#unsubscribe = source.onMessage((message, id) => this.#heard(message, id));
+    this.sessions.sweep();
+    await this.#advance();
+    this.#timers = [
+      clock.every('sessions watermark', watermarkInterval, () => void this.#advance()),
+      clock.every('sessions sweep', sweepInterval, () => this.sessions.sweep()),
+    ];
+    if (this.sessions.count > 0) logger.info({ sessions: this.sessions.count, missed }, 'sessions are back');
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    for (const timer of this.#timers.splice(0)) timer.cancel();
+    this.#unsubscribe?.();
+    const written = await this.#writer.close();
+    if (written) this.#deps.log.moveCursor(cursor, this.sessions.watermark.at);
+    await this.#deps.store.close().catch(() => undefined);
+  }
+
+  /** Opens the store; what does not open or read is raised as a condition, and sessions begin with what there is. */
+  async #open(): Promise<void> {
+    const { store, health, logger, log } = this.#deps;
+    this.sessions.watermark.at = log.next;
+    try {
+      const opening = await store.open();
+      if (opening.how === 'repaired' || opening.how === 'moved_aside') {
+        health.raise(damaged, opening.how === 'repaired' ? 'repaired' : `the old one is at ${opening.to}`);
+        logger.error(opening, 'the session store was damaged');
+      }
+    } catch (thrown) {
+      if (thrown instanceof HoldfastError && thrown.code === 'start_failed') throw thrown;
+      this.#writer.fail();
+      health.raise(failing, reasonOf(thrown));
+      logger.error({ reason: reasonOf(thrown) }, 'the session store does not open; sessions are in memory only');
+      this.#reopenLater();
+      return;
+    }
+    this.#loaded = true;
+    let watermark: bigint | undefined;
+    try {
+      const found = await load(store, this.sessions);
+      watermark = found.watermark;
+      if (found.damaged > 0) {
+        health.raise(damaged, `${found.damaged} entries are lost`);
+        logger.error({ entries: found.damaged }, 'entries of the session store were damaged and are lost');
+      }
+    } catch (thrown) {
+      health.raise(damaged, reasonOf(thrown));
+      logger.error({ reason: reasonOf(thrown) }, 'the session store does not read to its end; what was read is kept');
+    }
+    if (watermark !== undefined) this.sessions.watermark.at = watermark;
+    this.#writer.resume();
+  }
+
+  /** Queues what was logged and, as far as the disk knows, not queued. Returns how many messages were looked at. */
+  async #catchUp(): Promise<number> {
+    const { log, logger } = this.#deps;
+    const { sessions } = this;
+    let count = 0;
+    for (let from = sessions.watermark.at; sessions.count > 0 && from < log.next; ) {
+      const { messages, next, lost } = await log.read(from, page);
+      if (lost > 0) logger.warn({ lost }, 'messages that sessions may have waited for are lost');
+      for (const message of messages) sessions.enqueue(message);
+      count += messages.length;
+      if (next === from) break;
+      from = next;
+    }
+    sessions.watermark.at = log.next;
+    return count;
+  }
+
+  /** The log may let go of what is below the watermark once the disk has that. */
+  async #advance(): Promise<void> {
+    const { watermark, count } = this.sessions;
+    const { at } = watermark;
+    if (at === this.#advanced) return;
+    try {
+      if (count > 0) await this.#writer.flush(true);
+      this.#advanced = at;
+      this.#deps.log.moveCursor(cursor, at);
+    } catch (thrown) {
+      this.#deps.logger.debug({ reason: reasonOf(thrown) }, 'the watermark of sessions stays where it is');
+    }
+  }
+
+  #failed(error: Error): void {
+    const { health, logger } = this.#deps;
+    health.raise(failing, error.message);
+    logger.error({ reason: error.message }, 'the session store failed; it is opened anew');
+    this.#reopenLater();
+  }
+
+  /** Memory is what counts: all of it is written again. */
+  async #reopen(): Promise<void> {
+    const { store, health, logger } = this.#deps;
+    if (this.#stopped) return;
+    try {
+      await store.close();
+      await store.open();
+      // what was there and could not be read at start is not to come back at the next
+      if (!this.#loaded) await store.clear({ gte: Buffer.from([0]), lt: Buffer.from([0xff]) });
+      this.#loaded = true;
+    } catch (thrown) {
+      logger.debug({ reason: reasonOf(thrown) }, 'the session store does not open yet');
+      this.#reopenLater();
+      return;
+    }
+    for (const row of this.sessions.rows()) this.#writer.mark(row);
+    this.#writer.resume();
+    await this.#writer.flush(true).then(
+      () => health.clear(failing),
+      () => undefined,
+    );
+  }
+
+  #reopenLater(): void {
+    this.#deps.clock.after('sessions reopen', reopenDelay, () => void this.#reopen());
+  }
+
+  #heard(message: Message, id: bigint): void {
+    const { clock, quality } = this.#deps;
+    if (message.qos === 0) {
+      this.sessions.watermark.at = id + 1n;
+      return;
+    }
+    const time = { time: clock.wall(), timeQuality: quality(), monotonic: clock.monotonic() };
+    this.sessions.enqueue({ ...message, ...time, id });
+  }
+}
