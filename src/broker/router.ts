@@ -23,6 +23,7 @@ interface Waiting {
 export class BrokerRouter {
   readonly #publish: (packet: AedesPublishPacket, done: Done) => void;
   readonly #logger: Logger;
+  readonly #broker: Aedes;
   #waiting: Waiting[] = [];
   #at = 0;
   #underWay = 0;
@@ -30,6 +31,7 @@ export class BrokerRouter {
 
   constructor(broker: Aedes, logger: Logger) {
     this.#logger = logger;
+    this.#broker = broker;
     const original = broker.publish.bind(broker) as unknown as (
       packet: AedesPublishPacket,
       client: null,
@@ -50,6 +52,8 @@ export class BrokerRouter {
   }
 
   route(message: Message, id: bigint): void {
+    // a gateway for CoAP alone does not pay for the hub; queues of sessions that are away are filled elsewhere
+    if (this.#broker.connectedClients === 0 && this.length === 0) return;
     const { topic, payload, qos } = message;
     // aedes compares the numbers of one broker id and needs nothing else of them
     const number = { brokerId: logBrokerId, brokerCounter: id };

@@ -192,7 +192,7 @@ export class SessionStore implements Service {
 
   #heard(message: Message, id: bigint): void {
     const { clock, quality } = this.#deps;
-    if (message.qos === 0) {
+    if (message.qos === 0 || this.sessions.count === 0) {
       this.sessions.watermark.at = id + 1n;
       return;
     }
