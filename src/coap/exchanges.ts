@@ -7,6 +7,7 @@ import type { CoapResponse } from './message-layer.ts';
 import type { CoapOptions } from './options.ts';
 import type { Outbox, Outgoing } from './outbox.ts';
 import type { Peer } from './peers.ts';
+import { type Pending, PendingList } from './pending-list.ts';
 import type { Relation } from './relation.ts';
 import { isBare, type Reply, writeBare, writeReply } from './reply.ts';
 import type { Representations } from './representations.ts';
@@ -24,7 +25,7 @@ export interface ExchangeDeps {
 }
 
 /** A request that waits for the handler's answer. */
-export interface Exchange {
+export interface Exchange extends Pending<Exchange> {
   readonly request: Incoming;
   readonly fingerprint: number;
   /** Monotonic milliseconds. */
@@ -39,8 +40,7 @@ export interface Exchange {
 /** Requests and their answers: piggybacked, separate (RFC 7252 §5.2), or NON. */
 export class Exchanges {
   readonly #deps: ExchangeDeps;
-  /** Oldest first. */
-  readonly #pending = new Map<Incoming, Exchange>();
+  readonly #pending = new PendingList<Exchange>();
 
   constructor(deps: ExchangeDeps) {
     this.#deps = deps;
@@ -60,15 +60,22 @@ export class Exchanges {
   open(request: Incoming, fingerprint: number, now: number, block1?: number): Exchange {
     const peer = request.endpoint;
     this.#remember(request, fingerprint, now, request.confirmable ? seen.pending : seen.silent);
-    const exchange = { request, fingerprint, arrived: now, block1, acknowledged: false, relation: undefined };
-    this.#pending.set(request, exchange);
+    const exchange: Exchange = {
+      request,
+      fingerprint,
+      arrived: now,
+      block1,
+      acknowledged: false,
+      relation: undefined,
+      older: undefined,
+      newer: undefined,
+      listed: false,
+    };
+    request.exchange = exchange;
+    this.#pending.add(exchange);
     peer.pending += 1;
     this.#deps.hold(peer);
     return exchange;
-  }
-
-  of(request: Incoming): Exchange | undefined {
-    return this.#pending.get(request);
   }
 
   /** The handler's answer; only the first counts. */
@@ -109,7 +116,9 @@ export class Exchanges {
   /** Acknowledges requests that have waited long enough; gives up those the handler forgot. */
   tick(now: number): void {
     const { separateAfter, exchangeLifetime } = this.#deps.options;
-    for (const exchange of this.#pending.values()) {
+    let next: Exchange | undefined;
+    for (let exchange = this.#pending.oldest; exchange !== undefined; exchange = next) {
+      next = exchange.newer;
       if (now - exchange.arrived < separateAfter) return;
       if (now - exchange.arrived >= exchangeLifetime) {
         this.respond(exchange, { code: codes.serviceUnavailable }, now);
@@ -126,7 +135,7 @@ export class Exchanges {
 
   /** Forgets all exchanges; late answers do nothing. */
   clear(): void {
-    for (const exchange of [...this.#pending.values()]) this.#close(exchange);
+    for (let { oldest } = this.#pending; oldest !== undefined; { oldest } = this.#pending) this.#close(oldest);
   }
 
   #reply(exchange: Pick<Exchange, 'request' | 'fingerprint' | 'acknowledged'>, reply: Reply, now: number): void {
@@ -172,7 +181,8 @@ export class Exchanges {
 
   #close(exchange: Exchange): boolean {
     const peer = exchange.request.endpoint;
-    if (!this.#pending.delete(exchange.request)) return false;
+    if (!this.#pending.delete(exchange)) return false;
+    exchange.request.exchange = undefined;
     peer.pending -= 1;
     this.#deps.release(peer);
     return true;

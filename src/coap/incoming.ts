@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { type Block, blockOf } from './block.ts';
 import { codes } from './codes.ts';
 import { type Message, types, uintAt } from './decode.ts';
+import type { Exchange } from './exchanges.ts';
 import type { CoapRequest } from './message-layer.ts';
 import { isCritical, optionNumbers } from './option-numbers.ts';
 import type { Peer } from './peers.ts';
@@ -29,6 +30,8 @@ export class Incoming implements CoapRequest {
   block2: Block | undefined = undefined;
   size1: number | undefined = undefined;
   payload: Buffer;
+  /** While the handler's answer is due. */
+  exchange: Exchange | undefined = undefined;
 
   constructor(message: Message, peer: Peer) {
     this.message = message;

@@ -183,7 +183,7 @@ export class CoapServer implements Service {
    */
   observe(request: CoapRequest, options: ObserveOptions): Observation | undefined {
     if (this.#state !== 'running' || !(request instanceof Incoming)) return undefined;
-    const exchange = this.#exchanges.of(request);
+    const { exchange } = request;
     if (exchange === undefined) return undefined;
     const relation = this.#observations.add(
       {

@@ -45,7 +45,7 @@ const options = {
   keyEncoding: 'buffer',
   valueEncoding: 'buffer',
   cacheSize: 1 << 20,
-  writeBufferSize: 1 << 20,
+  writeBufferSize: 4 << 20,
   maxOpenFiles: 64,
 } as const;
 
