@@ -47,6 +47,10 @@ export async function publish({ directory, quick }) {
     { figure: 'against a bare dgram echo', value: spread(against('echo')), target: '>= 0.33' },
     { figure: 'p50, ms', value: spread(seen.holdfast.map((result) => result.p50)) },
     { figure: 'p99, ms', value: spread(seen.holdfast.map((result) => result.p99)), target: '< 6' },
+    {
+      figure: 'p99 of the echo and of the coap package, ms',
+      value: `${spread(seen.echo.map((result) => result.p99))}; ${spread(seen.coap.map((result) => result.p99))}`,
+    },
     { figure: 'CPU per publish, µs', value: spread(cpu.holdfast, 1) },
     { figure: 'CPU per publish against the echo', value: (median(cpu.holdfast) / median(cpu.echo)).toFixed(2) },
     { figure: 'echo and coap package, per second', value: `${spread(rates('echo'), 0)}; ${spread(rates('coap'), 0)}` },
