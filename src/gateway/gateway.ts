@@ -151,7 +151,7 @@ export class Gateway {
           log: this.#log,
           sink: pipeline,
           clock,
-          logger: logger.child(`upstream ${upstream.name}`),
+          logger,
           metrics,
           health,
           gatewayId: identity.gatewayId,
