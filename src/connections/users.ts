@@ -1,7 +1,7 @@
 import { createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
-import { type FileHandle, mkdir, open, readFile, rename, rm, stat } from 'node:fs/promises';
+import { type FileHandle, readFile, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { HoldfastError, reasonOf } from '../base/index.ts';
+import { HoldfastError, reasonOf, replaceFile } from '../base/index.ts';
 import type { PasswordCheck } from './authenticator.ts';
 import { checkUserName, formatHash, formatUsers, type PasswordHash, parseHash, parseUsers } from './users-text.ts';
 
@@ -116,7 +116,11 @@ export class UsersFile implements PasswordCheck {
     const change = this.#changes.then(async () => {
       const users = await this.#read();
       apply(users);
-      await replaceFile(this.#path, formatUsers(users));
+      await replaceFile(this.#path, formatUsers(users), {
+        prepare: async (file) => {
+          if (process.getuid?.() === 0) await giveAway(file, this.#path);
+        },
+      });
       this.#users = users;
       this.#right.clear();
     });
@@ -171,32 +175,6 @@ export class UsersFile implements PasswordCheck {
       if (oldest.done !== true) this.#right.delete(oldest.value);
     }
     this.#right.add(pair);
-  }
-}
-
-/** The old text or the new one, whenever the power goes. */
-async function replaceFile(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-  const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
-  try {
-    const file = await open(temporary, 'wx', 0o600);
-    try {
-      await file.writeFile(text);
-      if (process.getuid?.() === 0) await giveAway(file, path);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, path);
-  } catch (thrown) {
-    await rm(temporary, { force: true });
-    throw thrown;
-  }
-  const directory = await open(dirname(path), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
   }
 }
 

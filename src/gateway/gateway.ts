@@ -234,7 +234,7 @@ export class Gateway {
     };
   }
 
-  /** Each upstream's queue is kept from here on; a cursor that no upstream has any more holds nothing back. */
+  /** Each upstream's queue is kept from here on; a cursor without an upstream holds nothing back. */
   #holdQueues(): void {
     for (const { name, queue } of this.#deps.config.upstream) {
       this.#log.holdFor(name, {

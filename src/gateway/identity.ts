@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { HoldfastError, reasonOf } from '../base/index.ts';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { HoldfastError, reasonOf, replaceFile } from '../base/index.ts';
 
 /** Who this gateway is: made up once, kept for the life of its data. */
 export interface Identity {
@@ -31,7 +31,8 @@ export async function loadIdentity(stateDir: string, configuredAppId: string | u
     gatewayId: randomBytes(6).toString('hex'),
   };
   const wanted = configuredAppId === undefined ? identity : { ...identity, appId: configuredAppId };
-  if (found === undefined || wanted.appId !== found.appId) await write(path, wanted);
+  if (found === undefined || wanted.appId !== found.appId)
+    await replaceFile(path, `${JSON.stringify(wanted, null, 2)}\n`);
   return wanted;
 }
 
@@ -59,22 +60,4 @@ async function readIdentity(path: string): Promise<Identity | undefined> {
     'start_failed',
     `${path} is damaged: expected JSON with ${keys.join(', ')}. Put a copy back, or delete it to start as a new gateway`,
   );
-}
-
-async function write(path: string, identity: Identity): Promise<void> {
-  const temporary = `${path}.new`;
-  const file = await open(temporary, 'w', 0o600);
-  try {
-    await file.writeFile(`${JSON.stringify(identity, null, 2)}\n`);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await rename(temporary, path);
-  const directory = await open(dirname(path), 'r');
-  try {
-    await directory.sync();
-  } finally {
-    await directory.close();
-  }
 }

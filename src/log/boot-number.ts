@@ -1,5 +1,5 @@
-import { open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { replaceFile } from '../base/index.ts';
 
 /** A small number that survives everything but the loss of its file: where the boot number is kept beside the store. */
 export interface NumberFile {
@@ -26,21 +26,7 @@ export class AtomicNumberFile implements NumberFile {
     }
   }
 
-  async write(value: number): Promise<void> {
-    const temporary = `${this.#path}.new`;
-    const file = await open(temporary, 'w', 0o600);
-    try {
-      await file.writeFile(`${value}\n`);
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(temporary, this.#path);
-    const directory = await open(dirname(this.#path), 'r');
-    try {
-      await directory.sync();
-    } finally {
-      await directory.close();
-    }
+  write(value: number): Promise<void> {
+    return replaceFile(this.#path, `${value}\n`);
   }
 }

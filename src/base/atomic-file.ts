@@ -1,0 +1,37 @@
+import { randomBytes } from 'node:crypto';
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+export interface AtomicFileOptions {
+  /** Called with the new file before it takes the place of the old one, e.g. to give it another owner. */
+  readonly prepare?: (file: FileHandle) => Promise<void>;
+}
+
+/**
+ * Replaces a file as a whole, mode 0600: the old text or the new one is there, whenever the power goes, and once this is
+ * resolved the new one is. Makes the directory where there is none.
+ */
+export async function replaceFile(path: string, text: string, { prepare }: AtomicFileOptions = {}): Promise<void> {
+  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
+  try {
+    const file = await open(temporary, 'wx', 0o600);
+    try {
+      await file.writeFile(text);
+      await prepare?.(file);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+  } catch (thrown) {
+    await rm(temporary, { force: true });
+    throw thrown;
+  }
+  const directory = await open(dirname(path), 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
