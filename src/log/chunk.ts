@@ -17,6 +17,12 @@ export interface ChunkHeader {
   readonly quality: ClockQuality;
 }
 
+/** A chunk as it is stored, with its header as a reader would find it. */
+export interface Chunk {
+  readonly header: ChunkHeader;
+  readonly bytes: Buffer;
+}
+
 /** Gathers records for the next commit in one reused buffer. */
 export class ChunkWriter {
   #buffer = Buffer.allocUnsafeSlow(64 * 1024);
@@ -45,16 +51,17 @@ export class ChunkWriter {
   }
 
   /** The chunk as bytes of its own; the writer is empty afterwards. `wall` and `quality` as of `now` (monotonic). */
-  take(first: bigint, now: number, wall: number, quality: ClockQuality): Buffer {
-    const begun = this.#monotonic;
+  take(first: bigint, now: number, wall: number, quality: ClockQuality): Chunk {
+    const monotonic = this.#monotonic;
+    const header = { first, count: this.#count, wall: Math.round(wall - (now - monotonic)), monotonic, quality };
     const head = this.#buffer;
     head.writeUInt8(version, 0);
     head.writeUInt8(quality === 'synced' ? 1 : 0, 1);
     head.writeUInt16LE(0, 2);
-    head.writeUInt32LE(this.#count, 4);
+    head.writeUInt32LE(header.count, 4);
     head.writeBigUInt64BE(first, 8);
-    head.writeDoubleLE(Math.round(wall - (now - begun)), 16);
-    head.writeDoubleLE(begun, 24);
+    head.writeDoubleLE(header.wall, 16);
+    head.writeDoubleLE(monotonic, 24);
     head.writeUInt32LE(this.#end, 32);
     head.writeUInt32LE(crc32c(head, 0, 36), 36);
     const bytes = Buffer.allocUnsafeSlow(this.#end);
@@ -62,7 +69,7 @@ export class ChunkWriter {
     this.#end = chunkHeaderBytes;
     this.#count = 0;
     if (this.#buffer.length > 1024 * 1024) this.#buffer = Buffer.allocUnsafeSlow(64 * 1024);
-    return bytes;
+    return { header, bytes };
   }
 
   #reserve(bytes: number): void {

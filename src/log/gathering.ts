@@ -1,6 +1,6 @@
 import type { HoldfastError } from '../base/index.ts';
 import type { Message } from '../domain/index.ts';
-import { ChunkWriter } from './chunk.ts';
+import { type Chunk, ChunkWriter } from './chunk.ts';
 import type { Write } from './store.ts';
 
 /** Called once the record is on disk, or with the error where it will not be. */
@@ -30,7 +30,7 @@ export class Gathering {
   }
 
   /** All of it; what arrives from now on is for the commit after. Arguments as of `ChunkWriter.take`. */
-  take(...moment: Parameters<ChunkWriter['take']>): { chunk: Buffer; changes: Write[]; waiting: readonly Committed[] } {
+  take(...moment: Parameters<ChunkWriter['take']>): { chunk: Chunk; changes: Write[]; waiting: readonly Committed[] } {
     const taken = { chunk: this.#writer.take(...moment), changes: this.#changes, waiting: this.#waiting };
     this.#changes = [];
     this.#waiting = [];

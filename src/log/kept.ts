@@ -23,7 +23,7 @@ export function writeOfChange(
   const single = new ChunkWriter();
   const now = clock.monotonic();
   single.add(message, now);
-  return { type: 'put', key, value: single.take(id, now, clock.wall(), quality()) };
+  return { type: 'put', key, value: single.take(id, now, clock.wall(), quality()).bytes };
 }
 
 /** The messages kept under keys that start with `prefix`, with the rest of their keys. */

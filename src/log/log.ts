@@ -1,6 +1,5 @@
 import { HoldfastError, reasonOf, type Service, type Timer } from '../base/index.ts';
 import { bootOf, formatMessageId, type Message, makeMessageId, maxBoot, type StoredMessage } from '../domain/index.ts';
-import { readChunkHeader } from './chunk.ts';
 import { Cursors, type QueueOptions } from './cursors.ts';
 import { DiskReader } from './disk-reader.ts';
 import { type Committed, Gathering } from './gathering.ts';
@@ -90,7 +89,8 @@ export class Log implements Service {
     this.#timer?.cancel();
     this.#timer = undefined;
     while (this.#state === 'open' && (this.#committing !== undefined || this.#pending.count > 0)) {
-      await (this.#committing ?? this.#commit());
+      this.#committing ??= this.#commit();
+      await this.#committing;
     }
     await this.#upkeep;
     if (this.#state === 'open' && this.#cursors.dirty) {
@@ -258,15 +258,14 @@ export class Log implements Service {
     const begun = clock.monotonic();
     const wall = clock.wall();
     const { chunk, changes: writes, waiting } = this.#pending.take(first, begun, wall, quality());
-    const header = readChunkHeader(chunk, first);
-    if (header === undefined) throw new Error('a chunk just made does not read');
+    const { header, bytes } = chunk;
     this.#gathering = first + BigInt(header.count);
     this.#lastCommit = begun;
-    writes.push({ type: 'put', key: idKey(chunkPrefix, first), value: chunk }, ...this.#cursors.takeWrites());
+    writes.push({ type: 'put', key: idKey(chunkPrefix, first), value: bytes }, ...this.#cursors.takeWrites());
     const closed = this.#segments.add({
       first,
       count: header.count,
-      bytes: chunk.length,
+      bytes: bytes.length,
       wall: header.wall,
       synced: header.quality === 'synced',
     });
@@ -284,7 +283,7 @@ export class Log implements Service {
       this.#commits.add();
       this.#commitMs.add(clock.monotonic() - begun);
       this.#records.add(header.count);
-      this.#recent.add(header, chunk);
+      this.#recent.add(chunk);
       this.#committed = this.#gathering;
     } else {
       this.#failed(error);

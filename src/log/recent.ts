@@ -1,10 +1,10 @@
 import type { StoredMessage } from '../domain/index.ts';
-import { type ChunkHeader, readChunk } from './chunk.ts';
+import { type Chunk, readChunk } from './chunk.ts';
 
 /** The chunks committed last, kept in memory so that readers who keep up never touch the disk. */
 export class RecentChunks {
   readonly #maxBytes: number;
-  #chunks: { header: ChunkHeader; bytes: Buffer }[] = [];
+  #chunks: Chunk[] = [];
   #dropped = 0;
   #bytes = 0;
 
@@ -12,9 +12,9 @@ export class RecentChunks {
     this.#maxBytes = maxBytes;
   }
 
-  add(header: ChunkHeader, bytes: Buffer): void {
-    this.#chunks.push({ header, bytes });
-    this.#bytes += bytes.length;
+  add(chunk: Chunk): void {
+    this.#chunks.push(chunk);
+    this.#bytes += chunk.bytes.length;
     while (this.#bytes > this.#maxBytes && this.#chunks.length - this.#dropped > 1) {
       this.#bytes -= this.#chunks[this.#dropped]?.bytes.length ?? 0;
       this.#dropped += 1;

@@ -6,6 +6,7 @@ import { Metrics, silentLogger } from '../../src/telemetry/index.ts';
 import { makeLog, message, settle } from '../log/support.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { MemoryStore } from '../support/memory-store.ts';
+import { type Passwords, plainPasswords } from '../support/plain-passwords.ts';
 import { type Ask, MemoryTransport, request, type Sent } from './support/wire.ts';
 
 const running: { stop(): Promise<void> }[] = [];
@@ -17,7 +18,7 @@ afterEach(async () => {
 interface Given {
   readonly mode?: 'connection' | 'connectionless';
   readonly anonymous?: boolean;
-  readonly passwords?: Readonly<Record<string, string>>;
+  readonly passwords?: Passwords;
   readonly rules?: readonly AclRule[];
   readonly maxSubscriptions?: number;
 }
@@ -28,15 +29,7 @@ async function setUp(given: Given = {}) {
   const { log } = makeLog(new MemoryStore(), { clock });
   const base = { clock, logger: silentLogger, metrics: new Metrics() };
   const rules = new AccessRules(given.rules ?? []);
-  const passwords = given.passwords ?? {};
-  const authenticator = new Authenticator(
-    {
-      verifyCached: () => undefined,
-      verify: async (name, password) =>
-        passwords[name] === undefined ? 'unknown' : passwords[name] === password ? 'ok' : 'wrong',
-    },
-    given.anonymous ?? true,
-  );
+  const authenticator = new Authenticator(plainPasswords(given.passwords), given.anonymous ?? true);
   const registry = new ConnectionRegistry({ ...base, maxClients: 100 });
   const retained = { maxMessages: 100, maxBytes: 100_000 };
   const pipeline = new Pipeline({ ...base, log, rules, options: { maxPayload: 1_000, retained } });

@@ -7,9 +7,7 @@ import { Pipeline } from '../../src/pipeline/index.ts';
 import { Health, Metrics, silentLogger } from '../../src/telemetry/index.ts';
 import { defaults } from '../log/support.ts';
 import { MemoryNumberFile, MemoryStore } from './memory-store.ts';
-
-/** Passwords by user name, in the clear: what the users file does is tested by itself. */
-export type Passwords = Readonly<Record<string, string>>;
+import { type Passwords, plainPasswords } from './plain-passwords.ts';
 
 export interface LocalGateway {
   readonly store: MemoryStore;
@@ -55,15 +53,7 @@ export async function startLocalGateway(
     options: defaults,
   });
   const rules = new AccessRules(given.rules ?? []);
-  const passwords = given.passwords ?? {};
-  const authenticator = new Authenticator(
-    {
-      verifyCached: () => undefined,
-      verify: async (name, password) =>
-        passwords[name] === undefined ? 'unknown' : passwords[name] === password ? 'ok' : 'wrong',
-    },
-    given.anonymous ?? true,
-  );
+  const authenticator = new Authenticator(plainPasswords(given.passwords), given.anonymous ?? true);
   const registry = new ConnectionRegistry({ ...base, maxClients: 100 });
   const pipeline = new Pipeline({
     ...base,
