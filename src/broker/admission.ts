@@ -1,16 +1,24 @@
-import type { AedesOptions, AuthenticateError, Client } from 'aedes';
+import type { Aedes, AedesOptions, AedesPublishPacket, AuthenticateError, Client } from 'aedes';
 import { HoldfastError, reasonOf } from '../base/index.ts';
-import type {
-  AccessRules,
-  Authenticator,
-  Connection,
-  ConnectionRegistry,
-  EndReason,
-  Identity,
-} from '../connections/index.ts';
-import { fullClientId, type Message, type QoS, topicFilterProblem } from '../domain/index.ts';
+import type { AccessRules, Authenticator, Connection, ConnectionRegistry, Identity } from '../connections/index.ts';
+import {
+  type EndReason,
+  fullClientId,
+  type GatewayEvent,
+  type Message,
+  type QoS,
+  topicFilterProblem,
+} from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
-import { forward, preferStored, subscriptionsOf } from './forwarding.ts';
+import { addressOf, type ConnectRequest, factsOf } from './facts.ts';
+import {
+  connectedClient,
+  firstDelivery,
+  forward,
+  preferStored,
+  type RetainedIds,
+  subscriptionsOf,
+} from './forwarding.ts';
 import type { Sessions } from './sessions/index.ts';
 
 /** The way in for messages. */
@@ -28,11 +36,21 @@ export interface AdmissionDeps {
   readonly metrics: Metrics;
   readonly maxSubscriptions: number;
   readonly sessions: Sessions;
+  readonly journal: DeliveryJournal;
+  readonly retained: RetainedIds;
+}
+
+/** Where deliveries are recorded. */
+export interface DeliveryJournal {
+  record(event: GatewayEvent): void;
 }
 
 interface Admitted extends Identity {
   connection: Connection | undefined;
-  reason: EndReason;
+  /** Id of the connection, also once it is over: a will comes last. */
+  connectionId: bigint;
+  /** Why it is about to end, where that is known before it does. */
+  reason: EndReason | undefined;
 }
 
 const identifierRejected = 2;
@@ -45,9 +63,10 @@ const nobody: Identity = { clientId: '', username: '' };
 export class MqttAdmission {
   readonly #deps: AdmissionDeps;
   readonly #admitted = new WeakMap<Client, Admitted>();
-  readonly #clean = new WeakMap<Client, boolean>();
+  readonly #asked = new WeakMap<Client, ConnectRequest>();
   readonly #granted = new WeakSet<object>();
   readonly #denied;
+  #stopping = false;
 
   constructor(deps: AdmissionDeps) {
     this.#deps = deps;
@@ -62,7 +81,8 @@ export class MqttAdmission {
     return {
       preConnect: (client, packet, callback) => {
         preferStored(client);
-        this.#clean.set(client, packet.clean !== false || (packet.clientId ?? '') !== '');
+        const nameless = packet.clean === false && (packet.clientId ?? '') === '';
+        this.#asked.set(client, { keepalive: packet.keepalive ?? 0, nameless });
         callback(null, true);
       },
       authenticate: (client, username, password, done) => void this.#authenticate(client, username, password, done),
@@ -78,7 +98,11 @@ export class MqttAdmission {
         else if (!connackSent(client)) this.#deps.sessions.forget(client.id, [subscription.topic]);
         callback(null, granted ? subscription : null);
       },
-      authorizeForward: (client, packet) => forward(this.#deps.sessions, client, packet),
+      authorizeForward: (client, packet) => {
+        const sent = forward(this.#deps.sessions, client, packet);
+        if (sent !== null) this.#delivered(client, sent);
+        return sent;
+      },
     };
   }
 
@@ -102,16 +126,15 @@ export class MqttAdmission {
     if (admitted === undefined) return;
     try {
       admitted.connection = this.#deps.registry.open({
-        clientId: admitted.clientId,
-        username: admitted.username,
+        ...factsOf(client, admitted, this.#asked.get(client)),
         protocol: 'mqtt',
-        address: addressOf(client),
         timeout: 0,
         onEnd: () => {
           admitted.connection = undefined;
           client.close();
         },
       });
+      admitted.connectionId = admitted.connection.connection;
     } catch (thrown) {
       this.#deps.logger.warn({ client: admitted.clientId, reason: reasonOf(thrown) }, 'a client was sent away');
       client.close();
@@ -121,13 +144,21 @@ export class MqttAdmission {
   /** Says why the connection is about to end, where that is known before it does. */
   failed(client: Client, reason: EndReason): void {
     const admitted = this.#admitted.get(client);
-    if (admitted !== undefined && admitted.reason === 'normal') admitted.reason = reason;
+    if (admitted !== undefined) admitted.reason ??= reason;
+  }
+
+  /** From now on connections end because the gateway stops. */
+  stopping(): void {
+    this.#stopping = true;
   }
 
   gone(client: Client): void {
     if (!client.clean) this.#deps.sessions.closed(client.id, client);
     const admitted = this.#admitted.get(client);
-    if (admitted?.connection !== undefined) this.#deps.registry.close(admitted.connection, admitted.reason);
+    if (admitted?.connection === undefined) return;
+    const saidSo = (client as unknown as { readonly _disconnected: boolean })._disconnected;
+    const reason = admitted.reason ?? (saidSo ? 'normal' : this.#stopping ? 'server_shutdown' : 'socket_error');
+    this.#deps.registry.close(admitted.connection, reason);
   }
 
   async #authenticate(
@@ -138,17 +169,28 @@ export class MqttAdmission {
   ): Promise<void> {
     const { authenticator, appId, logger } = this.#deps;
     try {
-      if (this.#clean.get(client) === false)
+      if (this.#asked.get(client)?.nameless === true)
         return done(refusal('a client id is needed for a session', identifierRejected), null);
       const clientId = fullClientId(client.id, appId);
       const login = await authenticator.login(username, password?.toString());
       if (!login.ok) {
         logger.info({ client: clientId, address: addressOf(client) }, 'a login was refused');
+        const who = { clientId, username: username ?? '' };
+        this.#deps.registry.refused(factsOf(client, who, this.#asked.get(client)));
         return done(refusal('not authorized', username === undefined ? notAuthorized : badLogin), null);
       }
       // one identity, whether the AppID was written out or not; aedes files the session under it
       Object.assign(client, { id: clientId });
-      this.#admitted.set(client, { clientId, username: login.username, connection: undefined, reason: 'normal' });
+      // aedes closes it once this one is registered
+      const older = connectedClient((client as unknown as ClientInside).broker, clientId);
+      if (older !== undefined) this.failed(older, 'taken_over');
+      this.#admitted.set(client, {
+        clientId,
+        username: login.username,
+        connection: undefined,
+        connectionId: 0n,
+        reason: undefined,
+      });
       done(null, true);
     } catch (thrown) {
       const code =
@@ -167,7 +209,8 @@ export class MqttAdmission {
     packet: { topic: string; payload: Uint8Array; qos: QoS; retain: boolean; messageId: number | undefined },
     callback: (error?: Error | null) => void,
   ): void {
-    const who: Identity = client === null ? nobody : (this.#admitted.get(client) ?? nobody);
+    const admitted = client === null ? undefined : this.#admitted.get(client);
+    const who: Identity = admitted ?? nobody;
     const message: Message = {
       topic: packet.topic,
       payload: packet.payload,
@@ -178,6 +221,7 @@ export class MqttAdmission {
       upstream: '',
       clientId: who.clientId,
       username: who.username,
+      connection: admitted?.connectionId ?? 0n,
     };
     const accept = () =>
       this.#deps.sink.publish(message, (error) => {
@@ -199,6 +243,12 @@ export class MqttAdmission {
     if (packet.qos === 0) callback(null);
   }
 
+  #delivered(client: Client, packet: AedesPublishPacket): void {
+    const message = firstDelivery(packet, this.#deps.retained);
+    if (message === undefined) return;
+    this.#deps.journal.record({ kind: 'delivered', message, clientId: client.id, qos: packet.qos });
+  }
+
   #maySubscribe(client: Client, filter: string): boolean {
     const who = this.#admitted.get(client) ?? nobody;
     if (filter.startsWith('$share/') || topicFilterProblem(filter) !== undefined) return false;
@@ -217,7 +267,9 @@ function messageIdOf(packet: object): number | undefined {
 
 interface ClientInside {
   readonly connackSent: boolean;
-  readonly broker: { readonly persistence: { incomingGetPacket(client: Client, packet: object): Promise<unknown> } };
+  readonly broker: Aedes & {
+    readonly persistence: { incomingGetPacket(client: Client, packet: object): Promise<unknown> };
+  };
 }
 
 function connackSent(client: Client): boolean {
@@ -226,13 +278,4 @@ function connackSent(client: Client): boolean {
 
 function incoming(client: Client, messageId: number): Promise<unknown> {
   return (client as unknown as ClientInside).broker.persistence.incomingGetPacket(client, { messageId });
-}
-
-function addressOf(client: Client): string {
-  const { conn, req } = client;
-  const socket = req?.socket ?? conn;
-  if (!('remoteAddress' in socket) || socket.remoteAddress === undefined) return '';
-  return socket.remoteAddress.includes(':')
-    ? `[${socket.remoteAddress}]:${socket.remotePort}`
-    : `${socket.remoteAddress}:${socket.remotePort}`;
 }

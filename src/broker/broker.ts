@@ -1,7 +1,8 @@
 import { Aedes, type Client } from 'aedes';
 import type { Service } from '../base/index.ts';
-import type { Message } from '../domain/index.ts';
+import type { Message, QoS } from '../domain/index.ts';
 import { type AdmissionDeps, MqttAdmission } from './admission.ts';
+import { connectedClient, subscriptionsOf } from './forwarding.ts';
 import { MqttListener, type MqttListenerOptions } from './listener.ts';
 import { type RetainedSource, SessionPersistence } from './persistence.ts';
 import { BrokerRouter } from './router.ts';
@@ -19,7 +20,7 @@ export interface BrokerOptions {
   readonly maxInflight: number;
 }
 
-export interface BrokerDeps extends Omit<AdmissionDeps, 'sessions'> {
+export interface BrokerDeps extends Omit<AdmissionDeps, 'sessions' | 'retained'> {
   readonly source: MessageSource;
   readonly sessions: Omit<SessionDeps, 'logger' | 'metrics'>;
   readonly options: BrokerOptions;
@@ -37,6 +38,7 @@ export class Broker implements Service {
   readonly sessions: SessionStore;
   readonly #deps: BrokerDeps;
   #aedes: Aedes | undefined;
+  #admission: MqttAdmission | undefined;
   #listeners: MqttListener[] = [];
   #unsubscribe: (() => void) | undefined;
 
@@ -51,9 +53,24 @@ export class Broker implements Service {
     return this.#listeners.map((listener) => listener.url);
   }
 
+  /** What a connected client has subscribed to, or what the session of one that is away holds. */
+  subscriptions(clientId: string): readonly { readonly topic: string; readonly qos: QoS }[] {
+    const client = connectedClient(this.#aedes, clientId);
+    if (client !== undefined) {
+      return Object.entries(subscriptionsOf(client)).map(([topic, { qos = 0 }]) => ({ topic, qos: qos as QoS }));
+    }
+    const session = this.sessions.sessions.get(clientId);
+    return Array.from(session?.subscriptions.values() ?? [], ({ filter, qos }) => ({ topic: filter, qos }));
+  }
+
   async start(): Promise<void> {
     const { source, logger, metrics, options } = this.#deps;
-    const admission = new MqttAdmission({ ...this.#deps, sessions: this.sessions.sessions });
+    const admission = new MqttAdmission({
+      ...this.#deps,
+      sessions: this.sessions.sessions,
+      retained: source.retained,
+    });
+    this.#admission = admission;
     const aedes = new Aedes({
       ...admission.hooks,
       id: 'holdfast',
@@ -95,6 +112,7 @@ export class Broker implements Service {
   }
 
   async stop(): Promise<void> {
+    this.#admission?.stopping();
     await Promise.all(this.#listeners.map((listener) => listener.stop()));
     this.#unsubscribe?.();
     const aedes = this.#aedes;
@@ -118,7 +136,7 @@ export class Broker implements Service {
     const { sessions } = this.sessions;
     for (const row of sessions.wills()) {
       const { clientId, will } = row;
-      const message: Message = { ...will, expiry: 0, origin: 'mqtt', upstream: '', clientId };
+      const message: Message = { ...will, expiry: 0, origin: 'mqtt', upstream: '', clientId, connection: 0n };
       sink.publish(message, (error) => {
         if (error !== undefined) logger.warn({ client: clientId, reason: error.message }, 'a will was not published');
         if (sessions.will(clientId) === row && error?.transient !== true) sessions.deleteWill(clientId);

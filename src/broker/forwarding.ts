@@ -1,4 +1,4 @@
-import type { AedesPublishPacket, Client } from 'aedes';
+import type { Aedes, AedesPublishPacket, Client } from 'aedes';
 import { type QoS, topicMatches } from '../domain/index.ts';
 import { logBrokerId, type Session, type Sessions } from './sessions/index.ts';
 
@@ -6,6 +6,11 @@ interface ClientInside {
   readonly subscriptions: Readonly<Record<string, { readonly qos?: number }>>;
   deliver0: Deliver;
   readonly deliverQoS: Deliver;
+}
+
+/** Where the id of the message that is retained under a topic is found. */
+export interface RetainedIds {
+  get(topic: string): { readonly id: bigint } | undefined;
 }
 
 type Deliver = (packet: AedesPublishPacket, done: () => void) => void;
@@ -41,6 +46,14 @@ export function forward(sessions: Sessions, client: Client, packet: AedesPublish
   return packet;
 }
 
+/** The id of a message that `forward` lets go, where it is given to the client for the first time. */
+export function firstDelivery(packet: AedesPublishPacket, retained: RetainedIds): bigint | undefined {
+  const id = idOf(packet);
+  if (id !== undefined) return packet.dup ? undefined : id;
+  // aedes numbers a retained message anew
+  return packet.retain ? retained.get(packet.topic)?.id : undefined;
+}
+
 /** Has a QoS 1 message that matches a subscription of QoS 0, too, delivered as QoS 1: aedes takes the first. */
 export function preferStored(client: Client): void {
   const inside = client as unknown as ClientInside;
@@ -60,6 +73,11 @@ export function grantedQos(client: Client, topic: string): QoS {
     if (qos > granted && topicMatches(filter, topic)) granted = qos === 2 ? 2 : 1;
   }
   return granted;
+}
+
+/** The client that is connected under an id. */
+export function connectedClient(broker: Aedes | undefined, clientId: string): Client | undefined {
+  return (broker as unknown as { readonly clients: Readonly<Record<string, Client>> } | undefined)?.clients[clientId];
 }
 
 export function subscriptionsOf(client: Client): ClientInside['subscriptions'] {

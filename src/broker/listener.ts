@@ -6,9 +6,12 @@ import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
 import type { Client } from 'aedes';
 import { createWebSocketStream, WebSocketServer } from 'ws';
 import { HoldfastError, type Service } from '../base/index.ts';
+import type { Network } from '../domain/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 
 export type MqttScheme = 'mqtt' | 'mqtts' | 'ws' | 'wss';
+
+const networks: Readonly<Record<MqttScheme, Network>> = { mqtt: 'tcp', mqtts: 'ssl', ws: 'ws', wss: 'wss' };
 
 /** One address to listen on. */
 export interface MqttListenerOptions {
@@ -113,6 +116,7 @@ export class MqttListener implements Service {
   }
 
   #accept(stream: Socket | ReturnType<typeof createWebSocketStream>): void {
+    Object.assign(stream, { network: networks[this.#options.scheme] });
     limitPackets(this.#handle(stream), this.#options.maxPacket);
   }
 

@@ -1,10 +1,11 @@
 import { Readable } from 'node:stream';
 import type { Client } from 'aedes';
 import type { QoS, StoredMessage } from '../domain/index.ts';
+import type { RetainedIds } from './forwarding.ts';
 import { logBrokerId, type Session, type SessionStore, WillRow } from './sessions/index.ts';
 
 /** Where retained messages are found. */
-export interface RetainedSource {
+export interface RetainedSource extends RetainedIds {
   matching(filter: string): Iterable<StoredMessage>;
 }
 

@@ -1,26 +1,20 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, HoldfastError, type Service, type Timer } from '../base/index.ts';
+import type { ConnectionFacts, EndReason, GatewayEvent } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
 
 export type Protocol = 'coap' | 'mqtt';
 
-/** Why a client's connection ended. */
-export type EndReason =
-  | 'normal'
-  | 'keepalive_timeout'
-  | 'taken_over'
-  | 'socket_error'
-  | 'protocol_error'
-  | 'server_shutdown';
+/** Where connections get their ids and what becomes of them is recorded. */
+export interface ConnectionJournal {
+  newConnectionId(): bigint;
+  /** Takes an event, to be written when there is an occasion. */
+  record(event: GatewayEvent): void;
+}
 
 /** A client that connects. */
-export interface Arrival {
-  /** Full client id. */
-  readonly clientId: string;
-  readonly username: string;
+export interface Arrival extends Omit<ConnectionFacts, 'connection'> {
   readonly protocol: Protocol;
-  /** Peer address for people, e.g. `192.0.2.7:40000`. */
-  readonly address: string;
   /** Milliseconds without a sign of life after which it is gone; 0 = its own protocol sees to that. */
   readonly timeout: number;
   /** Called once when the connection ends for another reason than the edge's own `close`. */
@@ -28,7 +22,7 @@ export interface Arrival {
 }
 
 /** A client's connection. */
-export interface Connection extends Arrival {
+export interface Connection extends Arrival, ConnectionFacts {
   /** Wall time, milliseconds. */
   readonly connectedAt: number;
   /** 128 random bits, base64url: proves later requests. */
@@ -47,6 +41,7 @@ export class ConnectionRegistry implements Service {
   readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #maxClients: number;
+  readonly #journal: ConnectionJournal;
   readonly #connections = new Map<string, Connection>();
   readonly #counts = { coap: 0, mqtt: 0 };
   readonly #expired;
@@ -54,10 +49,17 @@ export class ConnectionRegistry implements Service {
   #random = Buffer.alloc(0);
   #randomAt = 0;
 
-  constructor(deps: { clock: Clock; logger: Logger; metrics: Metrics; maxClients: number }) {
+  constructor(deps: {
+    clock: Clock;
+    logger: Logger;
+    metrics: Metrics;
+    journal: ConnectionJournal;
+    maxClients: number;
+  }) {
     this.#clock = deps.clock;
     this.#logger = deps.logger;
     this.#maxClients = deps.maxClients;
+    this.#journal = deps.journal;
     for (const protocol of ['coap', 'mqtt'] as const) {
       deps.metrics.gauge('holdfast_connections', 'Clients connected.', () => this.#counts[protocol], { protocol });
     }
@@ -89,10 +91,16 @@ export class ConnectionRegistry implements Service {
     }
     if (older !== undefined) this.#end(older, 'taken_over');
     const connection: Connection = {
+      connection: this.#journal.newConnectionId(),
       clientId: arrival.clientId,
       username: arrival.username,
       protocol: arrival.protocol,
+      network: arrival.network,
       address: arrival.address,
+      version: arrival.version,
+      keepalive: arrival.keepalive,
+      clean: arrival.clean,
+      will: arrival.will,
       timeout: arrival.timeout,
       onEnd: arrival.onEnd,
       connectedAt: this.#clock.wall(),
@@ -101,11 +109,22 @@ export class ConnectionRegistry implements Service {
     };
     this.#connections.set(connection.clientId, connection);
     this.#counts[connection.protocol] += 1;
+    this.#journal.record({ kind: 'connected', reason: 'normal', ...factsOf(connection) });
     this.#logger.debug(
       { client: connection.clientId, protocol: connection.protocol, address: connection.address },
       'connected',
     );
     return connection;
+  }
+
+  /** Records a login that was refused. */
+  refused(facts: Omit<ConnectionFacts, 'connection'>): void {
+    this.#journal.record({ kind: 'connected', reason: 'not_authorized', ...factsOf({ ...facts, connection: 0n }) });
+  }
+
+  /** Who is connected now. */
+  all(): Iterable<Connection> {
+    return this.#connections.values();
   }
 
   find(clientId: string): Connection | undefined {
@@ -139,6 +158,7 @@ export class ConnectionRegistry implements Service {
   #remove(connection: Connection, reason: EndReason): void {
     this.#connections.delete(connection.clientId);
     this.#counts[connection.protocol] -= 1;
+    this.#journal.record({ kind: 'disconnected', reason, ...factsOf(connection) });
     this.#logger.debug({ client: connection.clientId, protocol: connection.protocol, reason }, 'disconnected');
   }
 
@@ -160,4 +180,9 @@ export function tokenMatches(connection: Connection, given: string): boolean {
   for (let at = 0; at < token.length; at++)
     difference |= token.charCodeAt(at) ^ given.charCodeAt(at % (given.length || 1));
   return difference === 0;
+}
+
+function factsOf(from: ConnectionFacts): ConnectionFacts {
+  const { connection, clientId, username, network, address, version, keepalive, clean, will } = from;
+  return { connection, clientId, username, network, address, version, keepalive, clean, will };
 }

@@ -5,6 +5,18 @@
  * It rises in the order of acceptance and holds no time, since a board without a battery-backed clock has none to give.
  */
 export { deviceIdOf, fullClientId } from './client-id.ts';
+export type {
+  Connected,
+  ConnectionFacts,
+  Delivered,
+  Disconnected,
+  EndReason,
+  EventPlace,
+  GatewayEvent,
+  Network,
+  StoredEvent,
+  WillFacts,
+} from './event.ts';
 export type { ClockQuality, Message, Origin, QoS, StoredMessage } from './message.ts';
 export {
   bootOf,

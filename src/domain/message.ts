@@ -23,6 +23,8 @@ export interface Message {
   readonly clientId: string;
   /** User name of the publisher; empty where it is anonymous. */
   readonly username: string;
+  /** Id of the publisher's connection; 0 where it has none. */
+  readonly connection: bigint;
 }
 
 /** A message that the log has taken. */

@@ -74,6 +74,7 @@ export class Gateway {
       clock,
       logger: logger.child('connections'),
       metrics,
+      journal: this.#log.events,
       maxClients: limits.clients,
     });
     this.#registry = registry;
@@ -92,6 +93,7 @@ export class Gateway {
       registry,
       authenticator: this.#authenticator,
       rules: this.#rules,
+      journal: this.#log.events,
       sink: pipeline,
       source: pipeline,
     };

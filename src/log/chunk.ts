@@ -1,5 +1,6 @@
 import { crc32c } from '../base/index.ts';
-import type { ClockQuality, Message, StoredMessage } from '../domain/index.ts';
+import type { ClockQuality, EventPlace, GatewayEvent, Message, StoredEvent, StoredMessage } from '../domain/index.ts';
+import { eventBound, readEvent, writeEvent } from './event-record.ts';
 import { messageBound, messageKind, readMessage, writeMessage } from './record.ts';
 
 const version = 1;
@@ -40,10 +41,27 @@ export class ChunkWriter {
   }
 
   add(message: Message, monotonic: number): void {
+    const at = this.#begin(messageBound(message), monotonic);
+    this.#finish(at, writeMessage(this.#buffer, at, message, this.#since(monotonic)));
+  }
+
+  addEvent(event: GatewayEvent, monotonic: number): void {
+    const at = this.#begin(eventBound(event), monotonic);
+    this.#finish(at, writeEvent(this.#buffer, at, event, this.#since(monotonic)));
+  }
+
+  #begin(bound: number, monotonic: number): number {
     if (this.#count === 0) this.#monotonic = monotonic;
     const at = this.#end + recordHeaderBytes;
-    this.#reserve(at + messageBound(message));
-    const end = writeMessage(this.#buffer, at, message, Math.max(0, Math.round(monotonic - this.#monotonic)));
+    this.#reserve(at + bound);
+    return at;
+  }
+
+  #since(monotonic: number): number {
+    return Math.max(0, Math.round(monotonic - this.#monotonic));
+  }
+
+  #finish(at: number, end: number): void {
     this.#buffer.writeUInt32LE(end - at, this.#end);
     this.#buffer.writeUInt32LE(crc32c(this.#buffer, at, end), this.#end + 4);
     this.#end = end;
@@ -99,6 +117,33 @@ export function readChunkHeader(chunk: Buffer, key: bigint): ChunkHeader | undef
  */
 export function readChunk(chunk: Buffer, header: ChunkHeader, from: bigint, into: StoredMessage[]): number {
   const skip = from > header.first ? Number(from - header.first) : 0;
+  return eachRecord(chunk, header, skip, (index, start, end) => {
+    const body = readMessage(chunk, start, end);
+    if (body !== undefined) into.push(stored(body.message, header, index, body.offset));
+    return body !== undefined || chunk[start] !== messageKind;
+  });
+}
+
+/** Reads the events of the chunk at `place`; one whose checksum is wrong is passed over. */
+export function readEvents(chunk: Buffer, place: EventPlace, into: StoredEvent[]): void {
+  const header = readChunkHeader(chunk, place.position);
+  if (header === undefined) return;
+  const { wall, quality } = header;
+  eachRecord(chunk, header, 0, (index, start, end) => {
+    const body = readEvent(chunk, start, end);
+    if (body === undefined) return false;
+    into.push({ ...body.event, place, index, time: wall + body.offset, timeQuality: quality });
+    return true;
+  });
+}
+
+/** Visits the bodies of records from `skip` on whose checksum is right; returns how many were damaged, or refused by `visit`. */
+function eachRecord(
+  chunk: Buffer,
+  header: ChunkHeader,
+  skip: number,
+  visit: (index: number, start: number, end: number) => boolean,
+): number {
   let damaged = 0;
   let at = chunkHeaderBytes;
   for (let index = 0; index < header.count; index++) {
@@ -106,14 +151,8 @@ export function readChunk(chunk: Buffer, header: ChunkHeader, from: bigint, into
     const start = at + recordHeaderBytes;
     const end = start + chunk.readUInt32LE(at);
     if (end > chunk.length) return damaged + (header.count - Math.max(index, skip));
-    if (index >= skip) {
-      const body =
-        chunk.readUInt32LE(at + 4) === crc32c(chunk, start, end) ? readMessage(chunk, start, end) : undefined;
-      if (body !== undefined) {
-        into.push(stored(body.message, header, index, body.offset));
-      } else if (chunk.readUInt32LE(at + 4) !== crc32c(chunk, start, end) || chunk[start] === messageKind) {
-        damaged += 1;
-      }
+    if (index >= skip && (chunk.readUInt32LE(at + 4) !== crc32c(chunk, start, end) || !visit(index, start, end))) {
+      damaged += 1;
     }
     at = end;
   }
@@ -131,6 +170,7 @@ function stored(message: Message, header: ChunkHeader, index: number, offset: nu
     upstream: message.upstream,
     clientId: message.clientId,
     username: message.username,
+    connection: message.connection,
     id: header.first + BigInt(index),
     time: header.wall + offset,
     timeQuality: header.quality,

@@ -11,6 +11,12 @@
  * the body of a message. A message may be kept beside the log under a name (`s` + name, a chunk of one record), written
  * in the same batch as its record: that is how retained messages survive without an fsync of their own.
  *
+ * Events. Connections, disconnections and deliveries are recorded beside the messages: in chunks of the same form under
+ * `e` + position (the id behind the last message that they may be about) + offset (the running count of event bytes).
+ * They go with the next commit or, where none comes in a quarter of a second, by themselves without an fsync; they take no
+ * ids, so that ids of messages have no holes. They go with the messages that they are about, or once they exceed a quarter
+ * of the history's bytes, or its age.
+ *
  * Writing. What arrives while one fsync runs gathers for the next; `commitGap` sets a least time between two. Cursors
  * ride with the next commit, or follow unsynced within a second: losing them costs duplicates only.
  *
@@ -29,6 +35,7 @@
  */
 export { AtomicNumberFile, type NumberFile } from './boot-number.ts';
 export type { QueueOptions } from './cursors.ts';
+export type { EventPage, Events } from './events.ts';
 export type { Committed } from './gathering.ts';
 export type { StateChange } from './kept.ts';
 export { Log } from './log.ts';

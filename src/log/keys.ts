@@ -1,10 +1,13 @@
+import type { EventPlace } from '../domain/index.ts';
+
 /**
  * Keys of the log's directory, one leading letter each, so that each kind is one range:
- * `c` + first id (8 bytes, big-endian): a chunk; `g` + first id: a closed segment; `s` + name: state of other parts;
- * `u` + name: a cursor; `m` + name: the log's own notes.
+ * `c` + first id (8 bytes, big-endian): a chunk; `e` + position (8) + offset (8): a chunk of events; `g` + first id: a
+ * closed segment; `s` + name: state of other parts; `u` + name: a cursor; `m` + name: the log's own notes.
  */
 export const chunkPrefix = 0x63;
 export const segmentPrefix = 0x67;
+const eventPrefix = 0x65;
 
 export function idKey(prefix: number, id: bigint): Buffer {
   const key = Buffer.allocUnsafe(9);
@@ -15,6 +18,18 @@ export function idKey(prefix: number, id: bigint): Buffer {
 
 export function idOfKey(key: Buffer): bigint {
   return key.readBigUInt64BE(1);
+}
+
+export function eventKey({ position, offset }: EventPlace): Buffer {
+  const key = Buffer.allocUnsafe(17);
+  key[0] = eventPrefix;
+  key.writeBigUInt64BE(position, 1);
+  key.writeBigUInt64BE(BigInt(offset), 9);
+  return key;
+}
+
+export function placeOfKey(key: Buffer): EventPlace {
+  return { position: key.readBigUInt64BE(1), offset: Number(key.readBigUInt64BE(9)) };
 }
 
 export function stateKey(name: string): Buffer {

@@ -1,14 +1,16 @@
 import { HoldfastError, reasonOf, type Service, type Timer } from '../base/index.ts';
-import { bootOf, formatMessageId, type Message, makeMessageId, maxBoot, type StoredMessage } from '../domain/index.ts';
+import { bootOf, type Message, makeMessageId, type StoredMessage } from '../domain/index.ts';
 import { Cursors, type QueueOptions } from './cursors.ts';
 import { DiskReader } from './disk-reader.ts';
+import { Events } from './events.ts';
 import { type Committed, Gathering } from './gathering.ts';
 import { readKept, type StateChange, writeOfChange } from './kept.ts';
-import { bootKey, chunkPrefix, formatKey, idKey } from './keys.ts';
+import { chunkPrefix, idKey } from './keys.ts';
+import { openLog } from './opening.ts';
 import { damaged, failing, type LogDeps } from './options.ts';
 import type { LogPage } from './reader.ts';
 import { RecentChunks } from './recent.ts';
-import { recover, segmentWrite } from './recovery.ts';
+import { segmentWrite } from './recovery.ts';
 import { Retention } from './retention.ts';
 import { Segments } from './segments.ts';
 
@@ -18,11 +20,12 @@ const housekeeping = 1_000;
 /** The append-only log. See this folder's `index.ts` for its design. */
 export class Log implements Service {
   readonly name = 'log';
+  /** What is recorded beside the messages. */
+  readonly events: Events;
   readonly #deps: LogDeps;
   readonly #recent: RecentChunks;
   #segments = new Segments();
   readonly #pending = new Gathering();
-  #boot = 0;
   /** Id of the first record of the chunk that gathers. */
   #gathering = 0n;
   #committed = 0n;
@@ -55,6 +58,15 @@ export class Log implements Service {
       until: () => this.#committed,
       onDamage: (detail) => deps.health.raise(damaged, detail),
       onAgain: () => this.#announce(),
+    });
+    this.events = new Events({
+      ...deps,
+      history: deps.options.history,
+      place: () => {
+        const idle = this.#committing === undefined && this.#pending.count === 0;
+        return this.#state === 'open' && idle ? this.#gathering : undefined;
+      },
+      onWritten: () => this.#announce(),
     });
     this.#retention = new Retention(deps.store, deps.logger, metrics);
     this.#commits = metrics.counter('holdfast_log_commits_total', 'Group commits that reached the disk.');
@@ -93,10 +105,12 @@ export class Log implements Service {
       await this.#committing;
     }
     await this.#upkeep;
-    if (this.#state === 'open' && this.#cursors.dirty) {
-      await this.#deps.store.write(this.#cursors.takeWrites(), false).catch(() => undefined);
+    if (this.#state === 'open') {
+      const writes = [...this.#cursors.takeWrites(), ...this.events.take(this.#gathering)];
+      if (writes.length > 0) await this.#deps.store.write(writes, false).catch(() => undefined);
     }
     this.#state = 'closed';
+    this.events.close();
     this.#pending.fail(new HoldfastError('unavailable', 'the gateway is stopping'));
     await this.#deps.store.close();
   }
@@ -107,20 +121,25 @@ export class Log implements Service {
    * @throws HoldfastError `unavailable`, `store_failed`, `store_full` or `overloaded`; `done` is not called then.
    */
   append(message: Message, done: Committed, change?: StateChange): bigint {
-    if (this.#state !== 'open') {
-      throw this.#state === 'failed'
-        ? new HoldfastError('store_failed', 'the message store cannot be written at the moment')
-        : new HoldfastError('unavailable', 'the message store is not open');
-    }
-    if (this.#pending.bytes + message.payload.length > this.#deps.options.maxPendingBytes) {
-      throw new HoldfastError('overloaded', 'too much waits for the disk');
-    }
-    if (this.#rejecting) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
+    this.checkRoom(message.payload.length);
     const id = this.#gathering + BigInt(this.#pending.count);
     this.#pending.add(message, this.#deps.clock.monotonic(), done);
     if (change !== undefined) this.#pending.addChange(writeOfChange(change, message, id, this.#deps));
     if (this.#committing === undefined && this.#timer === undefined) this.#schedule();
     return id;
+  }
+
+  /** @throws HoldfastError as `append` would for payloads of `bytes`: appended in one turn they go into one commit. */
+  checkRoom(bytes: number): void {
+    if (this.#state !== 'open') {
+      throw this.#state === 'failed'
+        ? new HoldfastError('store_failed', 'the message store cannot be written at the moment')
+        : new HoldfastError('unavailable', 'the message store is not open');
+    }
+    if (this.#pending.bytes + bytes > this.#deps.options.maxPendingBytes) {
+      throw new HoldfastError('overloaded', 'too much waits for the disk');
+    }
+    if (this.#rejecting) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
   }
 
   /**
@@ -195,44 +214,20 @@ export class Log implements Service {
   }
 
   async #open(): Promise<void> {
-    const { store, bootFile, logger, health } = this.#deps;
-    const begun = this.#deps.clock.monotonic();
-    const opening = await store.open();
-    if (opening.how === 'repaired' || opening.how === 'moved_aside') {
-      health.raise(damaged, opening.how === 'repaired' ? 'repaired' : `the old one is at ${opening.to}`);
-      logger.error(
-        opening,
-        opening.how === 'repaired' ? 'the store was damaged and repaired' : 'the store was moved aside',
-      );
-    }
-    const found = await recover(store);
-    for (const first of found.damaged) {
-      health.raise(damaged, `a chunk at ${formatMessageId(first)} cannot be read`);
-      logger.error({ id: formatMessageId(first) }, 'a chunk is damaged and its records are lost');
-    }
-    this.#segments = found.segments;
-    this.#cursors.restore(found.cursors);
-    const newest = Math.max(await bootFile.read(), found.boot);
-    if (newest >= maxBoot) throw new HoldfastError('start_failed', 'the boot numbers are used up');
-    this.#boot = newest + 1;
-    if (this.#firstBoot === 0) this.#firstBoot = this.#boot;
-    await bootFile.write(this.#boot);
-    const number = Buffer.allocUnsafe(4);
-    number.writeUInt32LE(this.#boot, 0);
-    await store.write(
-      [
-        { type: 'put', key: bootKey, value: number },
-        { type: 'put', key: formatKey, value: Buffer.from('1') },
-      ],
-      true,
-    );
-    this.#gathering = makeMessageId(this.#boot, 0);
+    const { logger, clock } = this.#deps;
+    const begun = clock.monotonic();
+    const { segments, cursors, boot, how } = await openLog(this.#deps);
+    await this.events.open(boot);
+    this.#segments = segments;
+    this.#cursors.restore(cursors);
+    if (this.#firstBoot === 0) this.#firstBoot = boot;
+    this.#gathering = makeMessageId(boot, 0);
     this.#committed = this.#gathering;
     this.#recent.clear();
     this.#state = 'open';
-    const { records, bytes } = this.#segments;
-    const took = Math.round(this.#deps.clock.monotonic() - begun);
-    logger.info({ records, bytes, boot: this.#boot, how: opening.how, ms: took }, 'the log is open');
+    const { records, bytes } = segments;
+    const took = Math.round(clock.monotonic() - begun);
+    logger.info({ records, bytes, boot, how, ms: took }, 'the log is open');
   }
 
   #schedule(): void {
@@ -261,7 +256,11 @@ export class Log implements Service {
     const { header, bytes } = chunk;
     this.#gathering = first + BigInt(header.count);
     this.#lastCommit = begun;
-    writes.push({ type: 'put', key: idKey(chunkPrefix, first), value: bytes }, ...this.#cursors.takeWrites());
+    writes.push(
+      { type: 'put', key: idKey(chunkPrefix, first), value: bytes },
+      ...this.events.take(this.#gathering),
+      ...this.#cursors.takeWrites(),
+    );
     const closed = this.#segments.add({
       first,
       count: header.count,
@@ -337,7 +336,11 @@ export class Log implements Service {
     const queues = this.#cursors.bounds();
     this.#rejecting = queues.some((queue) => !queue.dropsOldest && this.#segments.exceeds(queue));
     const now = { wall: clock.wall(), synced: quality() === 'synced' };
-    await this.#retention.delete(this.#segments.trim(options.history, queues, now));
+    const gone = this.#segments.trim(options.history, queues, now);
+    await this.#retention.delete(gone);
+    const last = gone.at(-1);
+    if (last !== undefined) this.events.messagesDeleted(last.end);
+    await this.events.trim();
     await this.#retention.reclaim(this.head);
   }
 }

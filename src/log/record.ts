@@ -5,20 +5,25 @@ export const messageKind = 1;
 
 const origins: readonly Origin[] = ['coap', 'mqtt', 'rest', 'upstream', 'gateway'];
 const fixedBytes = 20;
+const connectionFlag = 64;
+const connectionBytes = 8;
 
 /** Upper bound of the bytes that `writeMessage` needs. */
 export function messageBound(message: Message): number {
   const characters = message.topic.length + message.clientId.length + message.username.length + message.upstream.length;
-  return fixedBytes + characters * 3 + message.payload.length;
+  return fixedBytes + connectionBytes + characters * 3 + message.payload.length;
 }
 
 /** Writes the body of a message record at `at`; returns its end. `offset`: milliseconds after its chunk's time. */
 export function writeMessage(into: Buffer, at: number, message: Message, offset: number): number {
   into[at] = messageKind;
-  into[at + 1] = message.qos | (message.retain ? 4 : 0) | (origins.indexOf(message.origin) << 3);
+  const connected = message.connection !== 0n;
+  into[at + 1] =
+    message.qos | (message.retain ? 4 : 0) | (origins.indexOf(message.origin) << 3) | (connected ? connectionFlag : 0);
   into.writeUInt32LE(Math.min(offset, 0xffffffff), at + 2);
   into.writeUInt32LE(Math.min(message.expiry, 0xffffffff), at + 6);
   let end = at + fixedBytes;
+  if (connected) end = into.writeBigUInt64LE(message.connection, end);
   const topic = into.write(message.topic, end);
   end += topic;
   const clientId = into.write(message.clientId, end);
@@ -47,8 +52,10 @@ export interface MessageBody {
 export function readMessage(bytes: Buffer, at: number, end: number): MessageBody | undefined {
   if (end - at < fixedBytes || bytes[at] !== messageKind) return undefined;
   const flags = bytes[at + 1] as number;
-  const origin = origins[flags >> 3];
-  const topicEnd = at + fixedBytes + bytes.readUInt16LE(at + 10);
+  const origin = origins[(flags >> 3) & 7];
+  const connected = (flags & connectionFlag) !== 0;
+  const topicAt = at + fixedBytes + (connected ? connectionBytes : 0);
+  const topicEnd = topicAt + bytes.readUInt16LE(at + 10);
   const clientEnd = topicEnd + bytes.readUInt16LE(at + 12);
   const userEnd = clientEnd + bytes.readUInt16LE(at + 14);
   const upstreamEnd = userEnd + bytes.readUInt16LE(at + 16);
@@ -57,7 +64,7 @@ export function readMessage(bytes: Buffer, at: number, end: number): MessageBody
   return {
     offset: bytes.readUInt32LE(at + 2),
     message: {
-      topic: text(at + fixedBytes, topicEnd),
+      topic: text(topicAt, topicEnd),
       clientId: text(topicEnd, clientEnd),
       username: text(clientEnd, userEnd),
       upstream: text(userEnd, upstreamEnd),
@@ -66,6 +73,7 @@ export function readMessage(bytes: Buffer, at: number, end: number): MessageBody
       retain: (flags & 4) !== 0,
       expiry: bytes.readUInt32LE(at + 6),
       origin,
+      connection: connected ? bytes.readBigUInt64LE(at + fixedBytes) : 0n,
     },
   };
 }

@@ -8,6 +8,8 @@ import { type RetainedBounds, RetainedMessages } from './retained.ts';
 /** What the pipeline needs of the log. */
 export interface PipelineLog {
   append(message: Message, done: (error: HoldfastError | undefined) => void, change?: StateChange): bigint;
+  /** @throws HoldfastError as `append` would for payloads of so many bytes. */
+  checkRoom(bytes: number): void;
   kept(prefix: string): AsyncIterable<readonly [string, StoredMessage]>;
   age(message: StoredMessage): number | undefined;
 }
@@ -84,32 +86,42 @@ export class Pipeline implements Service {
    * `overloaded`, `store_full`, `store_failed` or `unavailable`, and nobody gets it.
    */
   publish(message: Message, done: Accepted): void {
-    this.#received[message.origin].add();
-    let id: bigint;
     try {
       this.#admit(message);
-      id = this.#log.append(
-        message,
-        (error) => {
-          if (error === undefined) {
-            this.#accepted.add();
-            done(undefined, id);
-          } else {
-            this.#refused(error);
-            done(error);
-          }
-        },
-        message.retain ? { key: retainedPrefix + message.topic, keep: message.payload.length > 0 } : undefined,
-      );
+      this.#accept(message, done);
     } catch (thrown) {
       if (!(thrown instanceof HoldfastError)) throw thrown;
       this.#refused(thrown);
       done(thrown);
+    }
+  }
+
+  /**
+   * Publishes several messages, all or none: `done` follows when all are on disk, with their ids in the order given, or
+   * with the error, and then none is kept.
+   */
+  publishTogether(
+    messages: readonly Message[],
+    done: (error: HoldfastError | undefined, ids: readonly bigint[]) => void,
+  ): void {
+    const ids: bigint[] = [];
+    let waiting = messages.length;
+    let failure: HoldfastError | undefined;
+    const one: Accepted = (error) => {
+      waiting -= 1;
+      failure ??= error;
+      if (waiting === 0) done(failure, failure === undefined ? ids : []);
+    };
+    try {
+      for (const message of messages) this.#admit(message);
+      this.#log.checkRoom(messages.reduce((bytes, { payload }) => bytes + payload.length, 0));
+    } catch (thrown) {
+      if (!(thrown instanceof HoldfastError)) throw thrown;
+      this.#refused(thrown);
+      done(thrown, []);
       return;
     }
-    if (message.retain) this.#retain(message, id);
-    for (const subscriber of this.#everything) subscriber(message, id);
-    this.#tree.match(message.topic, (subscriber) => subscriber(message, id));
+    for (const message of messages) ids.push(this.#accept(message, one));
   }
 
   /** Files a subscriber under a valid filter; returns what takes it out again. */
@@ -124,7 +136,29 @@ export class Pipeline implements Service {
     return () => void this.#everything.delete(subscriber);
   }
 
+  /** Logs and routes what was admitted. */
+  #accept(message: Message, done: Accepted): bigint {
+    const id = this.#log.append(
+      message,
+      (error) => {
+        if (error === undefined) {
+          this.#accepted.add();
+          done(undefined, id);
+        } else {
+          this.#refused(error);
+          done(error);
+        }
+      },
+      message.retain ? { key: retainedPrefix + message.topic, keep: message.payload.length > 0 } : undefined,
+    );
+    if (message.retain) this.#retain(message, id);
+    for (const subscriber of this.#everything) subscriber(message, id);
+    this.#tree.match(message.topic, (subscriber) => subscriber(message, id));
+    return id;
+  }
+
   #admit(message: Message): void {
+    this.#received[message.origin].add();
     const problem = topicNameProblem(message.topic);
     if (problem !== undefined) throw new HoldfastError('invalid_topic', `invalid topic: ${problem}`);
     if (message.payload.length > this.#options.maxPayload) {
@@ -153,6 +187,7 @@ export class Pipeline implements Service {
       upstream: message.upstream,
       clientId: message.clientId,
       username: message.username,
+      connection: message.connection,
       id,
       time: this.#clock.wall(),
       timeQuality: 'synced',

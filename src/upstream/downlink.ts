@@ -103,6 +103,7 @@ export class Downlink {
       upstream: name,
       clientId: '',
       username: '',
+      connection: 0n,
     };
     const held: Held = { message, acknowledge, state: 'waiting' };
     this.#held.push(held);
@@ -168,4 +169,5 @@ const nothing: Message = {
   upstream: '',
   clientId: '',
   username: '',
+  connection: 0n,
 };

@@ -108,7 +108,7 @@ export async function startSessions(given: BenchOptions & { disk?: Store } = {})
   });
   await store.start();
   const persistence = new SessionPersistence({
-    retained: { matching: () => [] },
+    retained: { get: () => undefined, matching: () => [] },
     store,
     granted: ({ topic }) => given.granted?.(topic) ?? true,
     usernameOf: () => 'ann',

@@ -30,13 +30,14 @@ async function setUp(given: Given = {}) {
   const base = { clock, logger: silentLogger, metrics: new Metrics() };
   const rules = new AccessRules(given.rules ?? []);
   const authenticator = new Authenticator(plainPasswords(given.passwords), given.anonymous ?? true);
-  const registry = new ConnectionRegistry({ ...base, maxClients: 100 });
+  const registry = new ConnectionRegistry({ ...base, journal: log.events, maxClients: 100 });
   const retained = { maxMessages: 100, maxBytes: 100_000 };
   const pipeline = new Pipeline({ ...base, log, rules, options: { maxPayload: 1_000, retained } });
   const resources = new CoapResources({
     ...base,
     sink: pipeline,
     source: pipeline,
+    journal: log.events,
     registry,
     authenticator,
     rules,
@@ -92,10 +93,58 @@ async function setUp(given: Given = {}) {
     );
     await settle(clock);
   };
-  return { clock, registry, transport, ask, connect, notified, publish, acknowledge, here };
+  /** What was recorded, in short. */
+  const recorded = async () => {
+    clock.advance(250);
+    await settle(clock);
+    const { events } = await log.events.read(log.events.head, { bytes: Number.POSITIVE_INFINITY });
+    return events.map((event) =>
+      event.kind === 'delivered'
+        ? `delivered ${event.clientId} ${event.message}/${event.qos}`
+        : `${event.kind} ${event.clientId} ${event.reason} ${event.network} ${event.keepalive}`,
+    );
+  };
+  return { log, resources, recorded, clock, registry, transport, ask, connect, notified, publish, acknowledge, here };
 }
 
 const there = { address: '198.51.100.9', port: 2000 };
+
+describe('what is recorded', () => {
+  it('is who came and went, and what was received: CON when it is acknowledged, NON when it is sent', async () => {
+    const { ask, connect, publish, acknowledge, recorded, log, resources } = await setUp();
+    const who = ['clientid=dev', `token=${await connect('dev')}`];
+    await publish('kept', 'r', { retain: true });
+    await ask({ code: 1, path: 'ps/non', observe: 0, query: [...who, 'qos=0'], token: '01' });
+    await ask({ code: 1, path: 'ps/kept', observe: 0, query: [...who, 'qos=2'], token: '02' });
+    expect(resources.subscriptions('dev@app')).toEqual([
+      { topic: 'non', qos: 0 },
+      { topic: 'kept', qos: 2 },
+    ]);
+    const first = log.next - 1n;
+    expect(await recorded()).toEqual(['connected dev@app normal coap 30']);
+    await acknowledge();
+    await publish('non', 'x');
+    const before = [
+      'connected dev@app normal coap 30',
+      `delivered dev@app ${first}/1`,
+      `delivered dev@app ${first + 1n}/0`,
+    ];
+    expect(await recorded()).toEqual(before);
+    await ask({ code: 2, path: 'ps/other', query: who, payload: 'x' });
+    await ask({ code: 4, path: 'mqtt/connection', query: who });
+    expect(await recorded()).toEqual([...before, 'disconnected dev@app normal coap 30']);
+    const { messages } = await log.read(log.next - 1n, { records: 1, bytes: 1 });
+    expect(messages[0]?.connection).toBeGreaterThan(0n);
+  });
+
+  it('names a client without a connection where it gave its id', async () => {
+    const { ask, publish, recorded, log } = await setUp({ mode: 'connectionless' });
+    await ask({ code: 1, path: 'ps/a', observe: 0, query: ['clientid=dev', 'qos=0'], token: '01' });
+    await ask({ code: 1, path: 'ps/a', observe: 0, query: ['qos=0'], token: '02' });
+    await publish('a', 'x');
+    expect(await recorded()).toEqual([`delivered dev@app ${log.next - 1n}/0`]);
+  });
+});
 
 describe('a connection', () => {
   it('ends after 1.5 heartbeats of silence, with a last 4.04 to its observers, and not while it shows itself', async () => {

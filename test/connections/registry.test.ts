@@ -1,16 +1,27 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type Arrival, ConnectionRegistry, tokenMatches } from '../../src/connections/index.ts';
+import { type Arrival, type Connection, ConnectionRegistry, tokenMatches } from '../../src/connections/index.ts';
+import type { GatewayEvent } from '../../src/domain/index.ts';
 import { Metrics, silentLogger } from '../../src/telemetry/index.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 let clock: FakeClock;
 let registry: ConnectionRegistry;
 let ended: string[];
+let recorded: GatewayEvent[];
 
 beforeEach(async () => {
   clock = new FakeClock();
   ended = [];
-  registry = new ConnectionRegistry({ clock, logger: silentLogger, metrics: new Metrics(), maxClients: 3 });
+  recorded = [];
+  let connections = 0n;
+  const journal = {
+    newConnectionId: () => {
+      connections += 1n;
+      return connections;
+    },
+    record: (event: GatewayEvent) => recorded.push(event),
+  };
+  registry = new ConnectionRegistry({ clock, logger: silentLogger, metrics: new Metrics(), journal, maxClients: 3 });
   await registry.start();
 });
 
@@ -19,6 +30,11 @@ const arrival = (clientId: string, changes: Partial<Arrival> = {}): Arrival => (
   username: '',
   protocol: 'coap',
   address: '192.0.2.1:5683',
+  network: 'coap',
+  version: 1,
+  keepalive: 30,
+  clean: true,
+  will: undefined,
   timeout: 45_000,
   onEnd: (reason) => ended.push(`${clientId} ${reason}`),
   ...changes,
@@ -77,5 +93,25 @@ describe('the registry of connections', () => {
     await registry.stop();
     expect(ended).toEqual(['a@app server_shutdown']);
     expect(clock.armed).toEqual([]);
+  });
+
+  it('records who came and who went, and why, under one connection id', () => {
+    const first = registry.open(arrival('a@app', { username: 'u', keepalive: 60 }));
+    registry.open(arrival('a@app', { protocol: 'mqtt', network: 'wss', version: 4 }));
+    const { onEnd, protocol, timeout, ...facts } = arrival('b@app', { username: 'u' });
+    registry.refused(facts);
+    registry.close(registry.find('a@app') as Connection, 'socket_error');
+    const shown = recorded.map((event) =>
+      event.kind === 'delivered' ? '' : `${event.kind} ${event.clientId} ${event.connection} ${event.reason}`,
+    );
+    expect(shown).toEqual([
+      'connected a@app 1 normal',
+      'disconnected a@app 1 taken_over',
+      'connected a@app 2 normal',
+      'connected b@app 0 not_authorized',
+      'disconnected a@app 2 socket_error',
+    ]);
+    expect(recorded[0]).toMatchObject({ username: 'u', network: 'coap', keepalive: 60, connection: first.connection });
+    expect(recorded[2]).toMatchObject({ network: 'wss', version: 4 });
   });
 });

@@ -49,6 +49,7 @@ export function message(payload: string | Uint8Array, topic = 'a/b', changes: Pa
     upstream: '',
     clientId: '',
     username: '',
+    connection: 0n,
     ...changes,
   };
 }

@@ -108,3 +108,34 @@ describe('the pipeline', () => {
     expect([...pipeline.retained.topics()]).toEqual([]);
   });
 });
+
+describe('several messages published together', () => {
+  const together = async (...messages: Message[]) => {
+    const outcome: { error: string | undefined; ids: readonly bigint[] }[] = [];
+    pipeline.publishTogether(messages, (error, ids) => outcome.push({ error: error?.code, ids }));
+    await settle(clock);
+    return outcome;
+  };
+
+  it('are in one commit, acknowledged once, with their ids in the order given', async () => {
+    const got: string[] = [];
+    pipeline.onMessage((one) => got.push(one.topic));
+    const [outcome, ...more] = await together(message('x', 'b'), message('x', 'a'), message('x', 'c'));
+    const { messages } = await readAll(log, 0n);
+    expect(messages.map(({ topic, id }) => [topic, id])).toEqual(['b', 'a', 'c'].map((t, n) => [t, outcome?.ids[n]]));
+    expect([more, got, store.count('c')]).toEqual([[], ['b', 'a', 'c'], 1]);
+  });
+
+  it('are none where one is refused, or where the disk fails', async () => {
+    const got: string[] = [];
+    pipeline.onMessage((one) => got.push(one.topic));
+    expect(await together(message('x', 'a'), message('x', 'forbidden/b'))).toEqual([
+      { error: 'access_denied', ids: [] },
+    ]);
+    expect(await together(message('x', 'a'), message('x', 'a/+'))).toEqual([{ error: 'invalid_topic', ids: [] }]);
+    expect(got).toEqual([]);
+    store.broken = true;
+    expect(await together(message('x', 'a'), message('x', 'b'))).toEqual([{ error: 'store_failed', ids: [] }]);
+    expect((await readAll(log, 0n)).messages).toEqual([]);
+  });
+});

@@ -54,7 +54,7 @@ export async function startLocalGateway(
   });
   const rules = new AccessRules(given.rules ?? []);
   const authenticator = new Authenticator(plainPasswords(given.passwords), given.anonymous ?? true);
-  const registry = new ConnectionRegistry({ ...base, maxClients: 100 });
+  const registry = new ConnectionRegistry({ ...base, journal: log.events, maxClients: 100 });
   const pipeline = new Pipeline({
     ...base,
     log,
@@ -67,6 +67,7 @@ export async function startLocalGateway(
     authenticator,
     rules,
     registry,
+    journal: log.events,
     sink: pipeline,
     source: pipeline,
     maxSubscriptions: 100,

@@ -4,17 +4,23 @@ import {
   type Authenticator,
   type Connection,
   type ConnectionRegistry,
-  type EndReason,
   type Identity,
   tokenMatches,
 } from '../../connections/index.ts';
-import { fullClientId, type Message, topicFilterProblem, topicNameProblem } from '../../domain/index.ts';
+import {
+  type ConnectionFacts,
+  type EndReason,
+  fullClientId,
+  type Message,
+  topicFilterProblem,
+  topicNameProblem,
+} from '../../domain/index.ts';
 import type { Logger, Metrics } from '../../telemetry/index.ts';
 import type { CoapRequest, CoapResponse, RequestHandler, Respond } from '../message-layer.ts';
 import { discover } from './discovery.ts';
 import { expiryOf, type QueryParameters, qosOf, readQuery, retainOf } from './query.ts';
 import * as replies from './replies.ts';
-import { type MessageSource, type Observe, Subscriptions } from './subscriptions.ts';
+import { type Journal, type MessageSource, type Observe, Subscriptions } from './subscriptions.ts';
 
 /** The way in for messages. */
 export interface MessageSink {
@@ -37,6 +43,7 @@ export interface ResourceDeps {
   readonly registry: ConnectionRegistry;
   readonly authenticator: Authenticator;
   readonly rules: AccessRules;
+  readonly journal: Journal;
   readonly clock: Clock;
   readonly logger: Logger;
   readonly metrics: Metrics;
@@ -63,10 +70,15 @@ export class CoapResources implements RequestHandler {
 
   constructor(deps: ResourceDeps) {
     this.#deps = deps;
-    this.#subscriptions = new Subscriptions(deps.source, deps.observe, deps.options.maxSubscriptions);
+    this.#subscriptions = new Subscriptions(deps.source, deps.observe, deps.journal, deps.options.maxSubscriptions);
     this.#refusedLogins = deps.metrics.counter('holdfast_logins_refused_total', 'Logins refused.', {
       protocol: 'coap',
     });
+  }
+
+  /** What a connected client has subscribed to. */
+  subscriptions(clientId: string): ReturnType<Subscriptions['of']> {
+    return this.#subscriptions.of(clientId);
   }
 
   handle(request: CoapRequest, respond: Respond): void {
@@ -115,18 +127,28 @@ export class CoapResources implements RequestHandler {
       return { code: replies.codes.badRequest, payload: 'Login Failed: clientid is required' };
     }
     const clientId = fullClientId(query.clientid, options.appId);
-    const { address, port } = request.endpoint;
+    const { address, port, secure } = request.endpoint;
+    const facts: Omit<ConnectionFacts, 'connection'> = {
+      clientId,
+      username: query.username ?? '',
+      network: secure ? 'coaps' : 'coap',
+      address: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
+      version: 1,
+      keepalive: options.heartbeat / 1_000,
+      clean: true,
+      will: undefined,
+    };
     const login = await authenticator.login(query.username, query.password);
     if (!login.ok) {
       this.#refusedLogins.add();
       logger.info({ client: clientId, address }, 'a login was refused');
+      registry.refused(facts);
       return replies.loginFailed;
     }
     const connection = registry.open({
-      clientId,
+      ...facts,
       username: login.username,
       protocol: 'coap',
-      address: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
       timeout: options.heartbeat * 1.5,
       onEnd: (reason: EndReason) => {
         this.#subscriptions.removeAll(clientId, reason === 'keepalive_timeout' ? replies.codes.notFound : undefined);
@@ -187,6 +209,7 @@ export class CoapResources implements RequestHandler {
       upstream: '',
       clientId: caller.identity.clientId,
       username: caller.identity.username,
+      connection: caller.connection?.connection ?? 0n,
     };
     this.#deps.sink.publish(message, (error) =>
       respond(error === undefined ? replies.changed : replies.errorReply(error)),
@@ -213,11 +236,16 @@ export class CoapResources implements RequestHandler {
     filter: string,
     respond: Respond,
   ): CoapResponse | undefined {
-    const confirmable = qosOf(query.qos, request.confirmable ? 1 : 0) > 0;
+    const qos = qosOf(query.qos, request.confirmable ? 1 : 0);
     this.#mayRead(caller, filter);
-    const single = caller.connection !== undefined;
-    const now = this.#deps.clock.monotonic();
-    const sendRetained = this.#subscriptions.add(caller.owner, filter, request, confirmable, single, now);
+    const sendRetained = this.#subscriptions.add(request, {
+      owner: caller.owner,
+      clientId: caller.identity.clientId,
+      filter,
+      qos,
+      single: caller.connection !== undefined,
+      now: this.#deps.clock.monotonic(),
+    });
     if (sendRetained === undefined) throw new HoldfastError('limit_reached', 'the limit of subscriptions is reached');
     respond(replies.subscribed);
     sendRetained();

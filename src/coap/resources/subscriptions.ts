@@ -1,9 +1,9 @@
-import type { Message, StoredMessage } from '../../domain/index.ts';
+import type { GatewayEvent, Message, QoS, StoredMessage } from '../../domain/index.ts';
 import type { CoapRequest, Endpoint, Observation } from '../message-layer.ts';
 
 /** Where messages come from. */
 export interface MessageSource {
-  subscribe(filter: string, subscriber: (message: Message) => void): () => void;
+  subscribe(filter: string, subscriber: (message: Message, id: bigint) => void): () => void;
   readonly retained: {
     get(topic: string): StoredMessage | undefined;
     matching(filter: string): Iterable<StoredMessage>;
@@ -17,8 +17,31 @@ export type Observe = (
   options: { confirmable: boolean; onEnd: (reason: string) => void },
 ) => Observation | undefined;
 
+/** Where deliveries are recorded. */
+export interface Journal {
+  record(event: GatewayEvent): void;
+}
+
+/** Who subscribes, to what, and how. */
+export interface SubscriptionRequest {
+  /** A connected client, or an endpoint without a connection. */
+  readonly owner: string;
+  /** Full client id; empty where the caller gave none. */
+  readonly clientId: string;
+  /** A valid filter. */
+  readonly filter: string;
+  readonly qos: QoS;
+  /** Whether another subscription of the same owner and filter is replaced. */
+  readonly single: boolean;
+  /** Monotonic time, milliseconds. */
+  readonly now: number;
+}
+
 interface Subscription {
   readonly filter: string;
+  readonly qos: QoS;
+  /** Sends a message and records that it was received. */
+  readonly deliver: (message: Pick<Message, 'payload'>, id: bigint, settled?: () => void) => void;
   readonly observation: Observation;
   readonly end: () => void;
 }
@@ -35,39 +58,47 @@ interface Owner {
 export class Subscriptions {
   readonly #source: MessageSource;
   readonly #observe: Observe;
+  readonly #journal: Journal;
   readonly #maxPerOwner: number;
   readonly #owners = new Map<string, Owner>();
 
-  constructor(source: MessageSource, observe: Observe, maxPerOwner: number) {
+  constructor(source: MessageSource, observe: Observe, journal: Journal, maxPerOwner: number) {
     this.#source = source;
     this.#observe = observe;
+    this.#journal = journal;
     this.#maxPerOwner = maxPerOwner;
   }
 
   /**
-   * Subscribes `owner` to a valid filter. `single`: another subscription of the same owner and filter is replaced.
+   * Subscribes the client of `request`.
    * @returns what sends the retained messages that match, to be called once the answer has left; undefined at a bound.
    */
-  add(
-    owner: string,
-    filter: string,
-    request: CoapRequest,
-    confirmable: boolean,
-    single: boolean,
-    now: number,
-  ): (() => void) | undefined {
+  add(request: CoapRequest, wanted: SubscriptionRequest): (() => void) | undefined {
+    const { owner, clientId, filter, qos, single, now } = wanted;
+    const confirmable = qos > 0;
     const entry = this.#owners.get(owner) ?? { endpoint: request.endpoint, seen: now, byObservation: new Map() };
     if (single) this.#drop(entry, filter);
     if (entry.byObservation.size >= this.#maxPerOwner) return undefined;
     const observation = this.#observe(request, { confirmable, onEnd: () => end() });
     if (observation === undefined) return undefined;
-    const unsubscribe = this.#source.subscribe(filter, (message) => observation.notify(message.payload));
+    const deliver: Subscription['deliver'] = (message, id, settled) => {
+      if (clientId === '' && settled === undefined) return observation.notify(message.payload);
+      observation.notify(message.payload, {
+        onSettled: (outcome) => {
+          if (clientId !== '' && (outcome === 'sent' || outcome === 'acknowledged')) {
+            this.#journal.record({ kind: 'delivered', message: id, clientId, qos: confirmable ? 1 : 0 });
+          }
+          settled?.();
+        },
+      });
+    };
+    const unsubscribe = this.#source.subscribe(filter, deliver);
     const end = () => {
       unsubscribe();
       entry.byObservation.delete(observation);
       if (entry.byObservation.size === 0 && this.#owners.get(owner) === entry) this.#owners.delete(owner);
     };
-    entry.byObservation.set(observation, { filter, observation, end });
+    entry.byObservation.set(observation, { filter, qos, deliver, observation, end });
     this.#owners.set(owner, entry);
     return () => this.#sendRetained(entry, observation, filter);
   }
@@ -76,6 +107,15 @@ export class Subscriptions {
   remove(owner: string, filter: string): boolean {
     const entry = this.#owners.get(owner);
     return entry === undefined ? false : this.#drop(entry, filter);
+  }
+
+  /** An owner's filters, each with the highest QoS that was asked for. */
+  of(owner: string): readonly { readonly topic: string; readonly qos: QoS }[] {
+    const found = new Map<string, QoS>();
+    for (const { filter, qos } of this.#owners.get(owner)?.byObservation.values() ?? []) {
+      if (qos >= (found.get(filter) ?? 0)) found.set(filter, qos);
+    }
+    return [...found].map(([topic, qos]) => ({ topic, qos }));
   }
 
   /** Ends all of an owner's subscriptions; `code`: that of a last notification, where one is due. */
@@ -122,7 +162,7 @@ export class Subscriptions {
       for (const topic of topics) {
         const message = this.#source.retained.get(topic);
         if (message === undefined) continue;
-        if (entry.byObservation.has(observation)) observation.notify(message.payload, { onSettled: next });
+        entry.byObservation.get(observation)?.deliver(message, message.id, next);
         return;
       }
     };

@@ -30,6 +30,7 @@ export class FakeLog implements UpstreamLog {
       upstream: '',
       clientId: 'dev1@app',
       username: '',
+      connection: 0n,
       time: 1_700_000_000_000,
       timeQuality: 'synced',
       monotonic: this.now(),
@@ -116,4 +117,5 @@ export const plainMessage: Message = {
   upstream: '',
   clientId: '',
   username: '',
+  connection: 0n,
 };
