@@ -7,6 +7,8 @@ import type { UpstreamOptions } from '../upstream/index.ts';
 /** How the configuration's keys become the options of the parts. */
 
 const megabyte = 1024 * 1024;
+/** The index is a second behind an acknowledgement at most: what was delivered is written well before. */
+const lazyDelay = 500;
 
 /** Host and port of a listener's URL; brackets of an IPv6 address are taken off. */
 export function addressOf(url: string, defaultPort: number): { readonly host: string; readonly port: number } {
@@ -59,6 +61,8 @@ export function logOptions(config: Config): LogOptions {
   const { store } = config;
   return {
     commitGap: store.commitGap,
+    commitDelay: store.commitDelay,
+    lazyDelay,
     history: {
       maxBytes: store.history.maxBytes,
       maxAge: store.history.maxAge,

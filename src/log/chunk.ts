@@ -6,6 +6,8 @@ import { messageBound, messageKind, readMessage, writeMessage } from './record.t
 const version = 1;
 export const chunkHeaderBytes = 40;
 const recordHeaderBytes = 8;
+/** Where in every body its time stands: milliseconds after its chunk's. */
+const timeAt = 2;
 
 /** What stands at the front of a chunk. */
 export interface ChunkHeader {
@@ -30,6 +32,8 @@ export class ChunkWriter {
   #end = chunkHeaderBytes;
   #count = 0;
   #monotonic = 0;
+  /** Where each record ends. */
+  #ends: number[] = [];
 
   get count(): number {
     return this.#count;
@@ -65,13 +69,50 @@ export class ChunkWriter {
     this.#buffer.writeUInt32LE(end - at, this.#end);
     this.#buffer.writeUInt32LE(crc32c(this.#buffer, at, end), this.#end + 4);
     this.#end = end;
+    this.#ends.push(end);
     this.#count += 1;
   }
 
   /** The chunk as bytes of its own; the writer is empty afterwards. `wall` and `quality` as of `now` (monotonic). */
   take(first: bigint, now: number, wall: number, quality: ClockQuality): Chunk {
+    const chunk = this.#cut(this.#count, this.#end, first, now, wall, quality);
+    this.#end = chunkHeaderBytes;
+    this.#count = 0;
+    this.#ends = [];
+    if (this.#buffer.length > 1024 * 1024) this.#buffer = Buffer.allocUnsafeSlow(64 * 1024);
+    return chunk;
+  }
+
+  /** The first `count` records as a chunk; the others stay. */
+  takeFirst(count: number, first: bigint, now: number, wall: number, quality: ClockQuality): Chunk {
+    const end = this.#ends[count - 1] ?? chunkHeaderBytes;
+    const chunk = this.#cut(count, end, first, now, wall, quality);
+    this.#buffer.copy(this.#buffer, chunkHeaderBytes, end, this.#end);
+    const moved = end - chunkHeaderBytes;
+    this.#end -= moved;
+    this.#count -= count;
+    this.#ends = this.#ends.slice(count).map((at) => at - moved);
+    this.#rebase();
+    return chunk;
+  }
+
+  /** Counts the times of the records from the first of them again. */
+  #rebase(): void {
+    const buffer = this.#buffer;
+    const passed = buffer.readUInt32LE(chunkHeaderBytes + recordHeaderBytes + timeAt);
+    this.#monotonic += passed;
+    let start = chunkHeaderBytes;
+    for (const end of this.#ends) {
+      const body = start + recordHeaderBytes;
+      buffer.writeUInt32LE(buffer.readUInt32LE(body + timeAt) - passed, body + timeAt);
+      buffer.writeUInt32LE(crc32c(buffer, body, end), start + 4);
+      start = end;
+    }
+  }
+
+  #cut(count: number, end: number, first: bigint, now: number, wall: number, quality: ClockQuality): Chunk {
     const monotonic = this.#monotonic;
-    const header = { first, count: this.#count, wall: Math.round(wall - (now - monotonic)), monotonic, quality };
+    const header = { first, count, wall: Math.round(wall - (now - monotonic)), monotonic, quality };
     const head = this.#buffer;
     head.writeUInt8(version, 0);
     head.writeUInt8(quality === 'synced' ? 1 : 0, 1);
@@ -80,13 +121,10 @@ export class ChunkWriter {
     head.writeBigUInt64BE(first, 8);
     head.writeDoubleLE(header.wall, 16);
     head.writeDoubleLE(monotonic, 24);
-    head.writeUInt32LE(this.#end, 32);
+    head.writeUInt32LE(end, 32);
     head.writeUInt32LE(crc32c(head, 0, 36), 36);
-    const bytes = Buffer.allocUnsafeSlow(this.#end);
-    head.copy(bytes, 0, 0, this.#end);
-    this.#end = chunkHeaderBytes;
-    this.#count = 0;
-    if (this.#buffer.length > 1024 * 1024) this.#buffer = Buffer.allocUnsafeSlow(64 * 1024);
+    const bytes = Buffer.allocUnsafeSlow(end);
+    head.copy(bytes, 0, 0, end);
     return { header, bytes };
   }
 

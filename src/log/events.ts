@@ -28,6 +28,8 @@ export interface EventsDeps {
   /** Where events may be written by themselves now; undefined where a commit is due that takes them along, or none works. */
   readonly place: () => bigint | undefined;
   readonly onWritten: () => void;
+  /** Id behind the last message on disk. */
+  readonly committed: () => bigint;
 }
 
 /** How long an event may wait for a commit to go with, milliseconds. */
@@ -130,6 +132,8 @@ export class Events {
     let bytes = 0;
     for await (const [key, value] of this.#deps.store.entries({ gte: eventKey(from), lt: endOf('e') })) {
       const place = placeOfKey(key);
+      // what it is about is not there yet
+      if (place.position > this.#deps.committed()) break;
       readEvents(value, place, events);
       next = { position: place.position, offset: place.offset + value.length };
       bytes += value.length;

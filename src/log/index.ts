@@ -1,7 +1,8 @@
 /**
  * The log: one append-only sequence of records in a LevelDB directory, from which everything else is derived.
  *
- * Promise. `append` calls back only after the fsync that covers the record, or with an error. Ids rise in the order of
+ * Promise. `append` calls back only after the fsync that covers the record, or once every upstream that wants it has
+ * acknowledged it, or with an error. Ids rise in the order of
  * acceptance and are never used twice, whatever is lost: the boot number is fsynced, in the store and in a file beside
  * it, before the first id of a boot is used.
  *
@@ -17,7 +18,11 @@
  * ids, so that ids of messages have no holes. They go with the messages that they are about, or once they exceed a quarter
  * of the history's bytes, or its age.
  *
- * Writing. What arrives while one fsync runs gathers for the next; `commitGap` sets a least time between two. Cursors
+ * Writing. What arrives while one fsync runs gathers for the next; `commitGap` sets a least time between two. A message
+ * that all upstreams which want it take at once (link up, nothing before it, room in the window) waits in memory for their
+ * acknowledgements; what has not got them after `commitDelay` is fsynced, with all before it. What has is written for the
+ * history, unsynced, `lazyDelay` after it came in at the latest. A retained message, one that a persistent session waits
+ * for, and one that nobody wants go to the disk at once. Upstreams read ahead of the disk in memory. Cursors
  * ride with the next commit, or follow unsynced within a second: losing them costs duplicates only.
  *
  * Reading. What was committed lately is answered from memory. From disk a reader starts at the chunk that holds its id,
@@ -33,8 +38,10 @@
  * Failure. A store that does not open is repaired once, else moved aside as `log.corrupt-N`; a write that fails fails
  * all that waited for it, and the store is closed and opened again under a new boot number until it works.
  */
+
 export { AtomicNumberFile, type NumberFile } from './boot-number.ts';
 export type { QueueOptions } from './cursors.ts';
+export type { Deliverer } from './delivery.ts';
 export type { EventPage, Events } from './events.ts';
 export type { Committed } from './gathering.ts';
 export type { StateChange } from './kept.ts';

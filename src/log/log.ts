@@ -1,11 +1,14 @@
 import { HoldfastError, reasonOf, type Service, type Timer } from '../base/index.ts';
 import { bootOf, type Message, makeMessageId, type StoredMessage } from '../domain/index.ts';
+import type { Chunk } from './chunk.ts';
+import { Committer } from './committer.ts';
 import { Cursors, type QueueOptions } from './cursors.ts';
+import type { Deliverer } from './delivery.ts';
 import { DiskReader } from './disk-reader.ts';
 import { Events } from './events.ts';
-import { type Committed, Gathering } from './gathering.ts';
-import { readKept, type StateChange, writeOfChange } from './kept.ts';
-import { chunkPrefix, idKey } from './keys.ts';
+import { LogFigures } from './figures.ts';
+import type { Committed } from './gathering.ts';
+import { readKept, type StateChange } from './kept.ts';
 import { openLog } from './opening.ts';
 import { damaged, failing, type LogDeps } from './options.ts';
 import type { LogPage } from './reader.ts';
@@ -13,6 +16,7 @@ import { RecentChunks } from './recent.ts';
 import { segmentWrite } from './recovery.ts';
 import { Retention } from './retention.ts';
 import { Segments } from './segments.ts';
+import type { Write } from './store.ts';
 
 const reopenDelay = 1_000;
 const housekeeping = 1_000;
@@ -25,14 +29,10 @@ export class Log implements Service {
   readonly #deps: LogDeps;
   readonly #recent: RecentChunks;
   #segments = new Segments();
-  readonly #pending = new Gathering();
-  /** Id of the first record of the chunk that gathers. */
-  #gathering = 0n;
+  readonly #committer: Committer;
   #committed = 0n;
   #state: 'closed' | 'open' | 'failed' = 'closed';
-  #committing: Promise<void> | undefined;
-  #lastCommit = Number.NEGATIVE_INFINITY;
-  #timer: Timer | undefined;
+  #reopening: Timer | undefined;
   #keeper: Timer | undefined;
   #upkeep: Promise<void> | undefined;
   #rejecting = false;
@@ -42,9 +42,6 @@ export class Log implements Service {
   readonly #retention: Retention;
   readonly #disk: DiskReader;
   readonly #listeners = new Set<() => void>();
-  readonly #commits;
-  readonly #commitMs;
-  readonly #records;
 
   constructor(deps: LogDeps) {
     this.#deps = deps;
@@ -62,18 +59,22 @@ export class Log implements Service {
     this.events = new Events({
       ...deps,
       history: deps.options.history,
-      place: () => {
-        const idle = this.#committing === undefined && this.#pending.count === 0;
-        return this.#state === 'open' && idle ? this.#gathering : undefined;
-      },
+      place: () => (this.#committer.idle ? this.#committer.next : undefined),
+      committed: () => this.#committed,
       onWritten: () => this.#announce(),
     });
     this.#retention = new Retention(deps.store, deps.logger, metrics);
-    this.#commits = metrics.counter('holdfast_log_commits_total', 'Group commits that reached the disk.');
-    this.#commitMs = metrics.counter('holdfast_log_commit_milliseconds_total', 'Time spent in commits.');
-    this.#records = metrics.counter('holdfast_log_records_total', 'Records that reached the disk.');
-    metrics.gauge('holdfast_log_bytes', 'Bytes of records kept.', () => this.#segments.bytes);
-    metrics.gauge('holdfast_log_messages', 'Records kept.', () => this.#segments.records);
+    this.#committer = new Committer({
+      ...deps,
+      figures: new LogFigures(metrics, () => this.#segments),
+      along: (chunk, accepted) => this.#along(chunk, accepted),
+      onWritten: (chunk) => {
+        this.#recent.add(chunk);
+        this.#committed = chunk.header.first + BigInt(chunk.header.count);
+      },
+      onDone: () => this.#announce(),
+      onFailed: (error) => this.#failed(error),
+    });
   }
 
   /** Id of the oldest record kept; `next` where there is none. */
@@ -98,35 +99,27 @@ export class Log implements Service {
   /** Commits what waits, then closes. */
   async stop(): Promise<void> {
     this.#keeper?.cancel();
-    this.#timer?.cancel();
-    this.#timer = undefined;
-    while (this.#state === 'open' && (this.#committing !== undefined || this.#pending.count > 0)) {
-      this.#committing ??= this.#commit();
-      await this.#committing;
-    }
+    this.#reopening?.cancel();
+    await this.#committer.stop();
     await this.#upkeep;
     if (this.#state === 'open') {
-      const writes = [...this.#cursors.takeWrites(), ...this.events.take(this.#gathering)];
+      const writes = [...this.#cursors.takeWrites(), ...this.events.take(this.#committer.next)];
       if (writes.length > 0) await this.#deps.store.write(writes, false).catch(() => undefined);
     }
     this.#state = 'closed';
     this.events.close();
-    this.#pending.fail(new HoldfastError('unavailable', 'the gateway is stopping'));
+    this.#committer.fail(new HoldfastError('unavailable', 'the gateway is stopping'));
     await this.#deps.store.close();
   }
 
   /**
-   * Appends a message; `done` is called once it is on disk.
+   * Appends a message; `done` is called once it is on disk, or acknowledged by every upstream that wants it.
    * @returns its id.
    * @throws HoldfastError `unavailable`, `store_failed`, `store_full` or `overloaded`; `done` is not called then.
    */
   append(message: Message, done: Committed, change?: StateChange): bigint {
     this.checkRoom(message.payload.length);
-    const id = this.#gathering + BigInt(this.#pending.count);
-    this.#pending.add(message, this.#deps.clock.monotonic(), done);
-    if (change !== undefined) this.#pending.addChange(writeOfChange(change, message, id, this.#deps));
-    if (this.#committing === undefined && this.#timer === undefined) this.#schedule();
-    return id;
+    return this.#committer.add(message, done, change);
   }
 
   /** @throws HoldfastError as `append` would for payloads of `bytes`: appended in one turn they go into one commit. */
@@ -136,7 +129,7 @@ export class Log implements Service {
         ? new HoldfastError('store_failed', 'the message store cannot be written at the moment')
         : new HoldfastError('unavailable', 'the message store is not open');
     }
-    if (this.#pending.bytes + bytes > this.#deps.options.maxPendingBytes) {
+    if (this.#committer.bytes + bytes > this.#deps.options.maxPendingBytes) {
       throw new HoldfastError('overloaded', 'too much waits for the disk');
     }
     if (this.#rejecting) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
@@ -152,6 +145,26 @@ export class Log implements Service {
     if (page !== undefined) return { ...page, lost: 0 };
     if (this.#state !== 'open') return { messages: [], next: from, lost: 0 };
     return this.#disk.read(from, max);
+  }
+
+  /** Messages from `from` on that were accepted and are not on the disk yet: for who sends them sooner. */
+  ahead(from: bigint): LogPage {
+    return this.#committer.ahead(from);
+  }
+
+  /** Takes in somebody whose acknowledgement is as good as the disk's; returns what ends that. */
+  deliverThrough(deliverer: Deliverer): () => void {
+    return this.#committer.deliverThrough(deliverer);
+  }
+
+  /** One who took the message `now` has it acknowledged. Who waits for it is told once all have. */
+  delivered(id: bigint): void {
+    this.#committer.delivered(id);
+  }
+
+  /** The message must be on the disk, whoever else has it. */
+  require(id: bigint): void {
+    this.#committer.require(id);
   }
 
   #announce(): void {
@@ -195,9 +208,9 @@ export class Log implements Service {
     return () => void this.#listeners.delete(listener);
   }
 
-  /** Milliseconds since the oldest record that still waits for its commit came in; 0 where none waits. */
+  /** Milliseconds for which the write under way has taken; 0 where there is none. */
   get commitStalledFor(): number {
-    return this.#committing === undefined ? 0 : this.#deps.clock.monotonic() - this.#lastCommit;
+    return this.#committer.stalledFor;
   }
 
   /** Whether appends are taken; false while the store failed and is being opened anew. */
@@ -221,8 +234,8 @@ export class Log implements Service {
     this.#segments = segments;
     this.#cursors.restore(cursors);
     if (this.#firstBoot === 0) this.#firstBoot = boot;
-    this.#gathering = makeMessageId(boot, 0);
-    this.#committed = this.#gathering;
+    this.#committed = makeMessageId(boot, 0);
+    this.#committer.start(this.#committed);
     this.#recent.clear();
     this.#state = 'open';
     const { records, bytes } = segments;
@@ -230,66 +243,12 @@ export class Log implements Service {
     logger.info({ records, bytes, boot, how, ms: took }, 'the log is open');
   }
 
-  #schedule(): void {
-    const { clock, options } = this.#deps;
-    const wait = this.#lastCommit + options.commitGap - clock.monotonic();
-    const run = () => {
-      this.#timer = undefined;
-      this.#committing ??= this.#commit();
-    };
-    if (wait > 0) {
-      this.#timer = clock.after('log commit', wait, run);
-      return;
-    }
-    // two turns of the event loop: what the acknowledgements of the last commit call forth comes along with this one
-    this.#timer = clock.soon('log commit', () => {
-      this.#timer = clock.soon('log commit', run);
-    });
-  }
-
-  async #commit(): Promise<void> {
-    const { store, clock, quality } = this.#deps;
-    const first = this.#gathering;
-    const begun = clock.monotonic();
-    const wall = clock.wall();
-    const { chunk, changes: writes, waiting } = this.#pending.take(first, begun, wall, quality());
-    const { header, bytes } = chunk;
-    this.#gathering = first + BigInt(header.count);
-    this.#lastCommit = begun;
-    writes.push(
-      { type: 'put', key: idKey(chunkPrefix, first), value: bytes },
-      ...this.events.take(this.#gathering),
-      ...this.#cursors.takeWrites(),
-    );
-    const closed = this.#segments.add({
-      first,
-      count: header.count,
-      bytes: bytes.length,
-      wall: header.wall,
-      synced: header.quality === 'synced',
-    });
-    if (closed !== undefined) writes.push(segmentWrite(closed));
-    let error: HoldfastError | undefined;
-    try {
-      await store.write(writes, true);
-    } catch (thrown) {
-      error = new HoldfastError('store_failed', `the message store cannot be written: ${reasonOf(thrown)}`, {
-        cause: thrown,
-      });
-    }
-    this.#committing = undefined;
-    if (error === undefined) {
-      this.#commits.add();
-      this.#commitMs.add(clock.monotonic() - begun);
-      this.#records.add(header.count);
-      this.#recent.add(chunk);
-      this.#committed = this.#gathering;
-    } else {
-      this.#failed(error);
-    }
-    for (const done of waiting) done(error);
-    if (this.#state === 'open' && this.#pending.count > 0 && this.#timer === undefined) this.#schedule();
-    if (error === undefined) this.#announce();
+  /** What goes into the batch of a chunk: events, cursors, and the segment that it closes. */
+  #along({ header, bytes }: Chunk, accepted: bigint): Write[] {
+    const { first, count, wall, quality } = header;
+    const closed = this.#segments.add({ first, count, bytes: bytes.length, wall, synced: quality === 'synced' });
+    const segment = closed === undefined ? [] : [segmentWrite(closed)];
+    return [...this.events.take(accepted), ...this.#cursors.takeWrites(), ...segment];
   }
 
   /** LevelDB stays in error until it is opened anew: so do that, under a new boot number, until it works. */
@@ -298,12 +257,8 @@ export class Log implements Service {
     this.#state = 'failed';
     health.raise(failing, error.message);
     logger.error({ reason: error.message }, 'a commit failed; the store is opened anew');
-    this.#timer?.cancel();
-    this.#pending.fail(error);
-    this.#timer = clock.after('log reopen', reopenDelay, () => {
-      this.#timer = undefined;
-      void this.#reopen();
-    });
+    this.#committer.fail(error);
+    this.#reopening = clock.after('log reopen', reopenDelay, () => void this.#reopen());
   }
 
   async #reopen(): Promise<void> {

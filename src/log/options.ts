@@ -8,6 +8,10 @@ import type { Store } from './store.ts';
 export interface LogOptions {
   /** Least time between the starts of two commits, milliseconds. */
   readonly commitGap: number;
+  /** How long upstreams have to acknowledge a message in place of the disk, milliseconds; 0 = only the disk counts. */
+  readonly commitDelay: number;
+  /** How long what they acknowledged may wait to be written for the history, milliseconds. */
+  readonly lazyDelay: number;
   readonly history: RetentionBounds;
   /** Bytes that may wait for a commit; beyond, an append is refused as `overloaded`. */
   readonly maxPendingBytes: number;

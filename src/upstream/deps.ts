@@ -9,7 +9,12 @@ export interface LogPage {
   readonly lost: number;
 }
 
-/** What an upstream needs of the log: committed records in id order, and a cursor kept under its name. */
+/** Says of a message just accepted whether it is wanted, and whether it is sent at once. */
+export interface Deliverer {
+  takes(message: Message, id: bigint): 'no' | 'now' | 'later';
+}
+
+/** What an upstream needs of the log: records in id order, and a cursor kept under its name. */
 export interface UpstreamLog {
   /**
    * Messages with id >= `from`, in order, at most about `max`. No messages and `next === from`: nothing more now.
@@ -20,6 +25,12 @@ export interface UpstreamLog {
   readonly head: bigint;
   /** The id that the next record will get. */
   readonly next: bigint;
+  /** Messages with id >= `from` (not below `next`) that were accepted and are not on the disk yet. */
+  ahead(from: bigint): LogPage;
+  /** Takes in somebody whose acknowledgement is as good as the disk's; returns what ends that. */
+  deliverThrough(deliverer: Deliverer): () => void;
+  /** A message that was taken `now` is acknowledged. */
+  delivered(id: bigint): void;
   cursor(name: string): bigint | undefined;
   /** Everything below `to` may be trimmed as far as this upstream is concerned. Kept unsynced, at most a second late. */
   moveCursor(name: string, to: bigint): void;

@@ -1,8 +1,8 @@
 import { Backoff, type Clock, reasonOf, type Timer } from '../base/index.ts';
-import type { StoredMessage } from '../domain/index.ts';
+import type { Message, StoredMessage } from '../domain/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { AckWindow } from './ack-window.ts';
-import type { AgeOf, UpstreamLog } from './deps.ts';
+import type { AgeOf, Deliverer, UpstreamLog } from './deps.ts';
 import type { EchoFilter } from './echo-filter.ts';
 import type { Gap } from './gap.ts';
 import type { Link, LinkSession, Outgoing } from './link.ts';
@@ -41,8 +41,10 @@ const retryCodes: ReadonlySet<number> = new Set([0x97, 0x91]);
 const stretch = 512;
 const refusalLogInterval = 60_000;
 
-interface Again {
+/** A message on its way. */
+interface Sent {
   readonly slot: number;
+  readonly id: bigint;
   readonly packet: Outgoing;
 }
 
@@ -57,7 +59,7 @@ interface Run {
   readonly limit: number;
   /** Ids below were logged before the link came up. */
   readonly backlogEnd: bigint;
-  readonly again: Again[];
+  readonly again: Sent[];
   readonly ackCheck: Timer;
   later: Timer | undefined;
   heldUntil: number;
@@ -68,7 +70,7 @@ interface Run {
  * cursor along the contiguous acknowledged prefix. Acknowledgements that come together are answered by one stretch of
  * sending, which leaves in one write.
  */
-export class Drainer {
+export class Drainer implements Deliverer {
   readonly #deps: DrainerDeps;
   readonly #quota: Backoff;
   #run: Run | undefined;
@@ -136,10 +138,34 @@ export class Drainer {
     this.#quiesced = undefined;
   }
 
-  /** Something was committed to the log. */
-  committed(): void {
-    this.#run?.pages.committed();
+  /** Hears of what comes into the log from now on; returns what ends that. */
+  follow(): () => void {
+    const uncommit = this.#deps.log.onCommit(() => this.grown());
+    const leave = this.#deps.log.deliverThrough(this);
+    return () => {
+      leave();
+      uncommit();
+    };
+  }
+
+  /** There is more in the log than there was. */
+  grown(): void {
+    this.#run?.pages.grown();
     this.#schedule();
+  }
+
+  /** Whether a message just accepted is wanted, and whether it goes out in the next turn. */
+  takes(message: Message, id: bigint): 'no' | 'now' | 'later' {
+    const run = this.#run;
+    if (run === undefined) return 'later';
+    const mapped = this.#mapped(message);
+    if (mapped === undefined) return 'no';
+    const waiting = run.pages.waitingBelow(id);
+    const held = this.#quiesced !== undefined || run.heldUntil > this.#deps.clock.monotonic();
+    const qos = Math.min(message.qos, mapped.qos, run.session.limits.maximumQos);
+    if (waiting === undefined || held || qos === 0 || run.window.size + waiting >= run.limit) return 'later';
+    this.grown();
+    return 'now';
   }
 
   /** Sends nothing more; calls `done` once nothing is in flight. */
@@ -161,7 +187,7 @@ export class Drainer {
     if (this.#quiesced === undefined && now >= run.heldUntil) {
       for (let again = run.again.shift(); again !== undefined; again = run.again.shift()) {
         run.window.resent(again.slot, now);
-        this.#publish(run, again.slot, again.packet, now);
+        this.#publish(run, again, now);
       }
       // Whatever room there is is filled: a broker that does not set TCP_NODELAY holds its other acknowledgements back until
       // the first one is answered, by data or by a delayed ACK after 40 ms.
@@ -189,10 +215,9 @@ export class Drainer {
 
   /** Sends or passes over one message; a number above 0 = the milliseconds until it may be sent. */
   #send(run: Run, message: StoredMessage, now: number): number {
-    const { counters, name } = this.#deps;
+    const { counters } = this.#deps;
     const next = message.id + 1n;
-    const mapped =
-      message.origin === 'upstream' && message.upstream === name ? undefined : this.#deps.topics.out(message.topic);
+    const mapped = this.#mapped(message);
     if (mapped === undefined) return this.#pass(run, next);
     const backlog = message.id < run.backlogEnd;
     if (backlog && message.qos === 0 && !this.#deps.queueQos0) {
@@ -215,8 +240,13 @@ export class Drainer {
     const wait = backlog ? run.bucket.take(now) : 0;
     if (wait > 0) return wait;
     run.pages.shift();
-    this.#publish(run, run.window.enter(message, next, now), packet, now);
+    this.#publish(run, { slot: run.window.enter(message, next, now), id: message.id, packet }, now);
     return 0;
+  }
+
+  /** Where a message goes; undefined where it is not wanted, or came from there. */
+  #mapped({ origin, upstream, topic }: Message): ReturnType<TopicMap['out']> {
+    return origin === 'upstream' && upstream === this.#deps.name ? undefined : this.#deps.topics.out(topic);
   }
 
   #pass(run: Run, next: bigint): number {
@@ -225,23 +255,26 @@ export class Drainer {
     return 0;
   }
 
-  #publish(run: Run, slot: number, packet: Outgoing, now: number): void {
+  #publish(run: Run, sent: Sent, now: number): void {
+    const { packet } = sent;
     this.#deps.counters.published.add();
     run.echo?.sent(packet.topic, packet.payload, now);
     run.link.publish(packet, (code) => {
-      if (this.#run === run) this.#acknowledged(run, slot, packet, code);
+      if (this.#run === run) this.#acknowledged(run, sent, code);
     });
   }
 
-  #acknowledged(run: Run, slot: number, packet: Outgoing, code: number): void {
+  #acknowledged(run: Run, sent: Sent, code: number): void {
+    const { slot, packet, id } = sent;
     if (code >= 0x80 && retryCodes.has(code)) {
-      this.#hold(run, { slot, packet }, code);
+      this.#hold(run, sent, code);
       return;
     }
     if (!run.window.settle(slot)) return;
     if (code >= 0x80) this.#refused(packet, `0x${code.toString(16)}`, this.#deps.clock.monotonic());
     else if (packet.qos > 0) {
       this.#deps.counters.acknowledged.add();
+      this.#deps.log.delivered(id);
       if (run.heldUntil !== 0 && run.again.length === 0) this.#quota.reset();
     }
     if (this.#quiesced !== undefined && run.window.open === 0) {
@@ -252,7 +285,7 @@ export class Drainer {
   }
 
   /** The broker has no room: nothing is sent for a while, then this message goes out again. */
-  #hold(run: Run, again: Again, code: number): void {
+  #hold(run: Run, again: Sent, code: number): void {
     const now = this.#deps.clock.monotonic();
     run.window.resent(again.slot, Number.POSITIVE_INFINITY);
     run.again.push(again);
@@ -292,7 +325,7 @@ export class Drainer {
   #later(run: Run, ms: number): void {
     run.later?.cancel();
     run.later = this.#deps.clock.after('upstream drain later', ms, () => {
-      run.pages.committed();
+      run.pages.grown();
       this.#schedule();
     });
   }

@@ -3,7 +3,7 @@ import type { LogPage, UpstreamLog } from './deps.ts';
 import type { Gap } from './gap.ts';
 
 export interface PageReaderDeps {
-  readonly log: Pick<UpstreamLog, 'read' | 'head'>;
+  readonly log: Pick<UpstreamLog, 'read' | 'ahead' | 'head' | 'next'>;
   /** The id to begin with. */
   readonly from: bigint;
   /** The cursor as the log has it: it lies ahead where the log gave messages up, and has told so. */
@@ -65,8 +65,14 @@ export class PageReader {
     return end;
   }
 
+  /** Whether all below `id` was taken or is at hand, and how many of that wait to be taken; undefined where not. */
+  waitingBelow(id: bigint): number | undefined {
+    if (this.#ahead !== undefined || this.#reading || this.#from < this.#deps.log.next) return undefined;
+    return this.#messages.length - this.#at + Number(id - this.#from);
+  }
+
   /** There may be more than there was. */
-  committed(): void {
+  grown(): void {
     this.#commits += 1;
     this.#dry = false;
   }
@@ -90,7 +96,8 @@ export class PageReader {
     }
     const commits = this.#commits;
     try {
-      const result = log.read(from, page);
+      // what is not on the disk yet is read from memory: it may be acknowledged before it has to be
+      const result = from >= log.next ? log.ahead(from) : log.read(from, page);
       if (!(result instanceof Promise)) {
         this.#accept(result, from);
         return;

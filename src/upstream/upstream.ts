@@ -74,7 +74,7 @@ export class Upstream implements Service {
   #lastError: string | undefined;
   #loggedError: string | undefined;
   #ended: (() => void) | undefined;
-  #uncommit: (() => void) | undefined;
+  #unfollow: (() => void) | undefined;
   readonly #timers = new Map<'retry' | 'down' | 'stable', Timer>();
 
   constructor(deps: UpstreamDeps) {
@@ -136,7 +136,7 @@ export class Upstream implements Service {
       );
       log.moveCursor(name, log.head);
     }
-    this.#uncommit = log.onCommit(() => this.#drainer.committed());
+    this.#unfollow = this.#drainer.follow();
     this.#armDown();
     this.#attempt();
   }
@@ -147,7 +147,7 @@ export class Upstream implements Service {
     const link = this.#link;
     const session = this.#session;
     this.#state = 'stopped';
-    this.#uncommit?.();
+    this.#unfollow?.();
     for (const timer of this.#timers.values()) timer.cancel();
     this.#timers.clear();
     if (link !== undefined && session !== undefined) {

@@ -33,6 +33,12 @@ export class FakeLog implements SessionLog {
     return stored;
   }
 
+  readonly required: bigint[] = [];
+
+  require(id: bigint): void {
+    this.required.push(id);
+  }
+
   read(from: bigint, max: { readonly records: number }) {
     const messages = this.messages.filter(({ id }) => id >= from).slice(0, max.records);
     return { messages, next: (messages.at(-1)?.id ?? from - 1n) + 1n, lost: 0 };

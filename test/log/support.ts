@@ -6,6 +6,8 @@ import { MemoryNumberFile } from '../support/memory-store.ts';
 
 export const defaults: LogOptions = {
   commitGap: 0,
+  commitDelay: 100,
+  lazyDelay: 500,
   history: { maxBytes: 64 * 1024 * 1024, maxAge: 30 * 86_400_000, maxRecords: 1_000_000_000 },
   maxPendingBytes: 4 * 1024 * 1024,
   recentBytes: 1024 * 1024,

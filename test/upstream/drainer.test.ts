@@ -34,7 +34,7 @@ function setUp(given: Partial<DrainerDeps> = {}) {
     gapped: (gap) => gaps.push(gap),
     ...given,
   });
-  log.onCommit(() => drainer.committed());
+  drainer.follow();
   const value = (name: string, labels = {}) =>
     metrics.value(`holdfast_upstream_${name}_total`, { upstream: 'cloud', ...labels });
   /** Lets what was put off to the next turn happen, promises included. */

@@ -33,6 +33,8 @@ export const defaultSessionLimits: SessionLimits = {
 
 /** What sessions need of the log: to read again what they may have missed, and to have it kept until then. */
 export interface SessionLog {
+  /** The message must be on the disk before its publisher is told: what a session misses is read from there. */
+  require(id: bigint): void;
   readonly next: bigint;
   read(from: bigint, max: { readonly records: number; readonly bytes: number }): LogPage | Promise<LogPage>;
   age(message: Pick<StoredMessage, 'id' | 'time' | 'timeQuality' | 'monotonic'>): number | undefined;

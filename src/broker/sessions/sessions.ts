@@ -167,7 +167,10 @@ export class Sessions {
   enqueue(message: StoredMessage): void {
     if (message.qos > 0) {
       const sessions = this.#matching(message.topic, message.qos);
-      if (sessions.size > 0) this.queues.add(contentOf(message), sessions);
+      if (sessions.size > 0) {
+        this.#deps.log.require(message.id);
+        this.queues.add(contentOf(message), sessions);
+      }
     }
     this.watermark.at = message.id + 1n;
   }

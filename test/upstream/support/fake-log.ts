@@ -89,6 +89,21 @@ export class FakeLog implements UpstreamLog {
     return { messages, next, lost };
   }
 
+  /** All that it has is on its disk. */
+  ahead(from: bigint): LogPage {
+    return { messages: [], next: from, lost: 0 };
+  }
+
+  deliverThrough(): () => void {
+    return () => undefined;
+  }
+
+  readonly acknowledged: bigint[] = [];
+
+  delivered(id: bigint): void {
+    this.acknowledged.push(id);
+  }
+
   cursor(name: string): bigint | undefined {
     return this.#cursors.get(name);
   }
