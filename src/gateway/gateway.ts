@@ -5,7 +5,7 @@ import { Broker } from '../broker/index.ts';
 import { CoapResources, CoapServer, type UdpTransport, udpTransports } from '../coap/index.ts';
 import type { Config } from '../config/index.ts';
 import { AccessRules, Authenticator, ConnectionRegistry, UsersFile } from '../connections/index.ts';
-import { AtomicNumberFile, LevelStore, Log } from '../log/index.ts';
+import { AtomicNumberFile, LevelStore, Log, StateDisk } from '../log/index.ts';
 import { Pipeline } from '../pipeline/index.ts';
 import { Health, type Logger, Metrics } from '../telemetry/index.ts';
 import { Upstream } from '../upstream/index.ts';
@@ -60,6 +60,7 @@ export class Gateway {
     this.#log = new Log({
       store: new LevelStore(join(config.stateDir, 'log')),
       bootFile: new AtomicNumberFile(join(config.stateDir, 'boot')),
+      space: new StateDisk({ directory: config.stateDir, health, logger: logger.child('disk'), metrics }),
       clock,
       quality: () => clockQuality(clock),
       logger: logger.child('log'),

@@ -28,6 +28,8 @@ export interface EventsDeps {
   /** Where events may be written by themselves now; undefined where a commit is due that takes them along, or none works. */
   readonly place: () => bigint | undefined;
   readonly onWritten: () => void;
+  /** Whether there is room on the disk for what can be done without. */
+  readonly room: () => boolean;
   /** Id behind the last message on disk. */
   readonly committed: () => bigint;
 }
@@ -86,7 +88,7 @@ export class Events {
 
   /** Takes an event: it is written with the next commit, or soon and without an fsync. Too many at once are dropped. */
   record(event: GatewayEvent): void {
-    if (this.#writer.bytes >= maxPendingBytes) {
+    if (this.#writer.bytes >= maxPendingBytes || !this.#deps.room()) {
       this.#dropped.add();
       return;
     }

@@ -42,6 +42,7 @@
 export { AtomicNumberFile, type NumberFile } from './boot-number.ts';
 export type { QueueOptions } from './cursors.ts';
 export type { Deliverer } from './delivery.ts';
+export { type DiskLevel, type DiskSpace, StateDisk } from './disk-space.ts';
 export type { EventPage, Events } from './events.ts';
 export type { Committed } from './gathering.ts';
 export type { StateChange } from './kept.ts';

@@ -5,6 +5,7 @@ import { Committer } from './committer.ts';
 import { Cursors, type QueueOptions } from './cursors.ts';
 import type { Deliverer } from './delivery.ts';
 import { DiskReader } from './disk-reader.ts';
+import { isNoRoom } from './disk-space.ts';
 import { Events } from './events.ts';
 import { LogFigures } from './figures.ts';
 import type { Committed } from './gathering.ts';
@@ -20,6 +21,8 @@ import type { Write } from './store.ts';
 
 const reopenDelay = 1_000;
 const housekeeping = 1_000;
+/** Bytes of history that are deleted at a time while there is little room. */
+const shedBytes = 16 * 1024 * 1024;
 
 /** The append-only log. See this folder's `index.ts` for its design. */
 export class Log implements Service {
@@ -36,6 +39,8 @@ export class Log implements Service {
   #keeper: Timer | undefined;
   #upkeep: Promise<void> | undefined;
   #rejecting = false;
+  /** Whether the store failed for want of room. */
+  #noRoom = false;
   /** The boot number this process began with; a store opened anew gets a higher one under the same monotonic clock. */
   #firstBoot = 0;
   readonly #cursors = new Cursors();
@@ -61,6 +66,7 @@ export class Log implements Service {
       history: deps.options.history,
       place: () => (this.#committer.idle ? this.#committer.next : undefined),
       committed: () => this.#committed,
+      room: () => deps.space.level !== 'full',
       onWritten: () => this.#announce(),
     });
     this.#retention = new Retention(deps.store, deps.logger, metrics);
@@ -92,7 +98,7 @@ export class Log implements Service {
   }
 
   async start(): Promise<void> {
-    await this.#open();
+    await this.#begin();
     this.#keeper = this.#deps.clock.every('log upkeep', housekeeping, () => this.#keep());
   }
 
@@ -132,6 +138,7 @@ export class Log implements Service {
     if (this.#committer.bytes + bytes > this.#deps.options.maxPendingBytes) {
       throw new HoldfastError('overloaded', 'too much waits for the disk');
     }
+    if (this.#deps.space.level === 'full') throw new HoldfastError('store_full', 'the disk is full');
     if (this.#rejecting) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
   }
 
@@ -226,6 +233,17 @@ export class Log implements Service {
     return Math.max(0, clock.wall() - message.time);
   }
 
+  /** Opens, or goes on trying where the disk is what is wrong: a gateway in the field has to start. */
+  async #begin(): Promise<void> {
+    await this.#deps.space.look();
+    try {
+      await this.#open();
+    } catch (thrown) {
+      if (thrown instanceof HoldfastError && thrown.code === 'start_failed') throw thrown;
+      this.#failed(new HoldfastError('store_failed', reasonOf(thrown), { cause: thrown }));
+    }
+  }
+
   async #open(): Promise<void> {
     const { logger, clock } = this.#deps;
     const begun = clock.monotonic();
@@ -248,6 +266,7 @@ export class Log implements Service {
     const { first, count, wall, quality } = header;
     const closed = this.#segments.add({ first, count, bytes: bytes.length, wall, synced: quality === 'synced' });
     const segment = closed === undefined ? [] : [segmentWrite(closed)];
+    if (this.#deps.space.spend(bytes.length)) this.#keep();
     return [...this.events.take(accepted), ...this.#cursors.takeWrites(), ...segment];
   }
 
@@ -255,19 +274,23 @@ export class Log implements Service {
   #failed(error: HoldfastError): void {
     const { logger, health, clock } = this.#deps;
     this.#state = 'failed';
+    this.#noRoom = isNoRoom(error);
     health.raise(failing, error.message);
-    logger.error({ reason: error.message }, 'a commit failed; the store is opened anew');
+    logger.error({ reason: error.message }, 'the store failed and is opened anew');
     this.#committer.fail(error);
+    this.#reopening?.cancel();
     this.#reopening = clock.after('log reopen', reopenDelay, () => void this.#reopen());
   }
 
   async #reopen(): Promise<void> {
-    const { store, health, logger } = this.#deps;
+    const { store, health, logger, space } = this.#deps;
     if (this.#state !== 'failed') return;
     try {
+      if (this.#noRoom) await space.exhausted();
       await this.#upkeep;
       await store.close();
       await this.#open();
+      await space.look();
       health.clear(failing);
       this.#announce();
     } catch (thrown) {
@@ -279,23 +302,33 @@ export class Log implements Service {
   #keep(): void {
     if (this.#state !== 'open' || this.#upkeep !== undefined) return;
     this.#upkeep = this.#tidy()
-      .catch((thrown: unknown) => this.#deps.logger.warn({ reason: reasonOf(thrown) }, 'the log was not tidied'))
+      .catch((thrown: unknown) => {
+        if (this.#state !== 'open') return;
+        // LevelDB stays in error, and where nothing new is taken no commit would find that out
+        const reason = `the message store cannot be tidied: ${reasonOf(thrown)}`;
+        this.#failed(new HoldfastError('store_failed', reason, { cause: thrown }));
+      })
       .finally(() => {
         this.#upkeep = undefined;
       });
   }
 
   async #tidy(): Promise<void> {
-    const { store, clock, quality, options } = this.#deps;
+    const { store, clock, quality, options, space } = this.#deps;
+    await space.look();
     if (this.#cursors.dirty) await store.write(this.#cursors.takeWrites(), false);
     const queues = this.#cursors.bounds();
     this.#rejecting = queues.some((queue) => !queue.dropsOldest && this.#segments.exceeds(queue));
     const now = { wall: clock.wall(), synced: quality() === 'synced' };
-    const gone = this.#segments.trim(options.history, queues, now);
+    const pressed = space.level !== 'fine';
+    const maxBytes = pressed
+      ? Math.min(this.#segments.bytes - shedBytes, options.history.maxBytes)
+      : options.history.maxBytes;
+    const gone = this.#segments.trim({ ...options.history, maxBytes }, queues, now);
     await this.#retention.delete(gone);
     const last = gone.at(-1);
     if (last !== undefined) this.events.messagesDeleted(last.end);
     await this.events.trim();
-    await this.#retention.reclaim(this.head);
+    await this.#retention.reclaim(this.head, pressed);
   }
 }

@@ -2,6 +2,7 @@ import type { Clock } from '../base/index.ts';
 import type { ClockQuality } from '../domain/index.ts';
 import type { Condition, Health, Logger, Metrics } from '../telemetry/index.ts';
 import type { NumberFile } from './boot-number.ts';
+import type { DiskSpace } from './disk-space.ts';
 import type { RetentionBounds } from './segments.ts';
 import type { Store } from './store.ts';
 
@@ -22,6 +23,7 @@ export interface LogOptions {
 export interface LogDeps {
   readonly store: Store;
   readonly bootFile: NumberFile;
+  readonly space: DiskSpace;
   readonly clock: Clock;
   readonly quality: () => ClockQuality;
   readonly logger: Logger;

@@ -28,9 +28,9 @@ export class Retention {
     }
   }
 
-  /** Compacts what lies behind `head` once enough was deleted there. */
-  async reclaim(head: bigint): Promise<void> {
-    if (this.#deleted < compactionBytes) return;
+  /** Compacts what lies behind `head` once enough was deleted there; `pressed`: at once. */
+  async reclaim(head: bigint, pressed: boolean): Promise<void> {
+    if (this.#deleted < (pressed ? 1 : compactionBytes)) return;
     await this.#store.compact({ gte: idKey(chunkPrefix, this.#compacted), lt: idKey(chunkPrefix, head) });
     this.#logger.debug({ bytes: this.#deleted }, 'space was given back');
     this.#deleted = 0;

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, rename, stat, truncate } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { HoldfastError, reasonOf } from '../base/index.ts';
 
@@ -49,10 +49,15 @@ const options = {
   maxOpenFiles: 64,
 } as const;
 
+/** Bytes of LevelDB's own diary, and the number of writes between two looks at it. */
+const maxDiary = 1 << 20;
+const looksAtDiary = 4_096;
+
 /** A LevelDB directory. */
 export class LevelStore implements Store {
   readonly #directory: string;
   #db: ClassicLevel<Buffer, Buffer> | undefined;
+  #writes = 0;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -71,6 +76,8 @@ export class LevelStore implements Store {
         throw new HoldfastError('start_failed', text, { cause: thrown });
       }
       reason = reasonOf(thrown);
+      // a repair, or another directory, would fare no better, and what is there is sound
+      if (isDisk(reason)) throw thrown;
     }
     try {
       await ClassicLevel.repair(this.#directory);
@@ -78,6 +85,7 @@ export class LevelStore implements Store {
       return { how: 'repaired', reason };
     } catch (thrown) {
       reason = `${reason}; repair: ${reasonOf(thrown)}`;
+      if (isDisk(reason)) throw thrown;
     }
     const to = await this.#moveAside();
     await this.#open();
@@ -91,6 +99,8 @@ export class LevelStore implements Store {
   }
 
   write(writes: readonly Write[], sync: boolean): Promise<void> {
+    this.#writes += 1;
+    if (this.#writes % looksAtDiary === 0) void this.#shortenDiary();
     return this.#opened().batch(writes as Write[], { sync });
   }
 
@@ -135,6 +145,13 @@ export class LevelStore implements Store {
     this.#db = db;
   }
 
+  /** LevelDB notes what it does in a file that it never shortens; it appends, so that the file may be emptied under it. */
+  async #shortenDiary(): Promise<void> {
+    const path = join(this.#directory, 'LOG');
+    const { size } = await stat(path).catch(() => ({ size: 0 }));
+    if (size > maxDiary) await truncate(path).catch(() => undefined);
+  }
+
   async #moveAside(): Promise<string> {
     for (let n = 1; ; n++) {
       const to = `${this.#directory}.corrupt-${n}`;
@@ -143,6 +160,13 @@ export class LevelStore implements Store {
       return to;
     }
   }
+}
+
+/** Whether a failure is the disk's, or the system's, and not the store's. */
+function isDisk(reason: string): boolean {
+  return /No space left on device|Disk quota exceeded|Permission denied|Read-only file system|Too many open files/.test(
+    reason,
+  );
 }
 
 function isLocked(thrown: unknown): boolean {

@@ -1,7 +1,8 @@
 import type { Message, StoredMessage } from '../../src/domain/index.ts';
-import { Log, type LogOptions, type NumberFile, type Store } from '../../src/log/index.ts';
+import { type DiskSpace, Log, type LogOptions, type NumberFile, type Store } from '../../src/log/index.ts';
 import { Health, Metrics, silentLogger } from '../../src/telemetry/index.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+import { FakeDisk } from '../support/fake-disk.ts';
 import { MemoryNumberFile } from '../support/memory-store.ts';
 
 export const defaults: LogOptions = {
@@ -22,7 +23,7 @@ export interface Bench {
 
 export function makeLog(
   store: Store,
-  given: { clock?: FakeClock; bootFile?: NumberFile; options?: Partial<LogOptions> } = {},
+  given: { clock?: FakeClock; bootFile?: NumberFile; space?: DiskSpace; options?: Partial<LogOptions> } = {},
 ): Bench {
   const clock = given.clock ?? new FakeClock();
   const health = new Health(clock);
@@ -30,6 +31,7 @@ export function makeLog(
   const log = new Log({
     store,
     bootFile: given.bootFile ?? new MemoryNumberFile(),
+    space: given.space ?? new FakeDisk(),
     clock,
     quality: () => 'synced',
     logger: silentLogger,

@@ -6,6 +6,7 @@ import { Log as RealLog } from '../../src/log/index.ts';
 import { Pipeline } from '../../src/pipeline/index.ts';
 import { Health, Metrics, silentLogger } from '../../src/telemetry/index.ts';
 import { defaults } from '../log/support.ts';
+import { FakeDisk } from './fake-disk.ts';
 import { MemoryNumberFile, MemoryStore } from './memory-store.ts';
 import { type Passwords, plainPasswords } from './plain-passwords.ts';
 
@@ -48,6 +49,7 @@ export async function startLocalGateway(
     ...base,
     store,
     bootFile,
+    space: new FakeDisk(),
     quality: () => 'synced',
     health,
     options: defaults,
