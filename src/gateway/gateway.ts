@@ -243,6 +243,7 @@ export class Gateway {
       this.#log.holdFor(name, {
         maxBytes: queue.maxBytes,
         maxRecords: queue.maxMessages ?? Number.MAX_SAFE_INTEGER,
+        maxAge: queue.maxAge ?? Number.POSITIVE_INFINITY,
         overflow: queue.overflow,
       });
     }

@@ -6,6 +6,8 @@ import type { Write } from './store.ts';
 export interface QueueOptions {
   readonly maxBytes: number;
   readonly maxRecords: number;
+  /** Milliseconds for which a message is kept for the reader; default: for ever. */
+  readonly maxAge?: number;
   readonly overflow: 'drop_oldest' | 'reject';
 }
 
@@ -47,9 +49,9 @@ export class Cursors {
   /** The queues with their places; one without a place holds nothing back. */
   bounds(): QueueBound[] {
     const bounds: QueueBound[] = [];
-    for (const [name, { maxBytes, maxRecords, overflow }] of this.#queues) {
+    for (const [name, { maxBytes, maxRecords, maxAge = Number.POSITIVE_INFINITY, overflow }] of this.#queues) {
       const at = this.#places.get(name);
-      if (at !== undefined) bounds.push({ at, maxBytes, maxRecords, dropsOldest: overflow === 'drop_oldest' });
+      if (at !== undefined) bounds.push({ at, maxBytes, maxRecords, maxAge, dropsOldest: overflow === 'drop_oldest' });
     }
     return bounds;
   }

@@ -23,6 +23,8 @@ export interface QueueBound {
   readonly at: bigint;
   readonly maxBytes: number;
   readonly maxRecords: number;
+  /** Milliseconds. */
+  readonly maxAge: number;
   readonly dropsOldest: boolean;
 }
 
@@ -143,10 +145,11 @@ export class Segments {
   trim(bounds: RetentionBounds, queues: readonly QueueBound[], now: { wall: number; synced: boolean }): Segment[] {
     const gone: Segment[] = [];
     for (let segment = this.#closed[0]; segment !== undefined; segment = this.#closed[0]) {
-      const old = now.synced && segment.synced && now.wall - segment.newest > bounds.maxAge;
-      const over = this.#bytes > bounds.maxBytes || this.#records > bounds.maxRecords || old;
+      // age counts only between two moments at which the clock was right
+      const age = now.synced && segment.synced ? now.wall - segment.newest : 0;
+      const over = this.#bytes > bounds.maxBytes || this.#records > bounds.maxRecords || age > bounds.maxAge;
       const { end } = segment;
-      const waiting = queues.filter((queue) => queue.at < end);
+      const waiting = queues.filter((queue) => queue.at < end && age <= queue.maxAge);
       const overflowing = waiting.some((queue) => queue.dropsOldest && this.exceeds(queue));
       const kept = waiting.some((queue) => !queue.dropsOldest || !this.exceeds(queue));
       if (!(over || overflowing) || kept) break;

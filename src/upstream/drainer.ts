@@ -9,6 +9,7 @@ import type { Link, LinkSession, Outgoing } from './link.ts';
 import { packetOf, propertiesOf, remainingExpiry } from './packet.ts';
 import { PageReader } from './page-reader.ts';
 import { publishLength } from './publish-encoder.ts';
+import { Refusals } from './refusals.ts';
 import { TokenBucket } from './token-bucket.ts';
 import type { TopicMap } from './topic-map.ts';
 import type { UpstreamCounters } from './upstream-counters.ts';
@@ -29,6 +30,8 @@ export interface DrainerDeps {
   readonly ackTimeout: number;
   /** Messages per second of the backlog; 0 = no limit. */
   readonly replayRate: number;
+  /** How long a message may wait to be sent, milliseconds. */
+  readonly maxAge: number;
   /** Whether QoS 0 messages of the backlog are sent. */
   readonly queueQos0: boolean;
   /** Messages were lost before they could be sent. */
@@ -39,7 +42,6 @@ export interface DrainerDeps {
 const retryCodes: ReadonlySet<number> = new Set([0x97, 0x91]);
 /** Messages looked at in one go, so that a long stretch of filtered ones does not hold up everything else. */
 const stretch = 512;
-const refusalLogInterval = 60_000;
 
 /** A message on its way. */
 interface Sent {
@@ -63,6 +65,8 @@ interface Run {
   readonly ackCheck: Timer;
   later: Timer | undefined;
   heldUntil: number;
+  /** Messages found too old since that was last told. */
+  aged: { readonly from: bigint; readonly to: bigint; readonly count: number } | undefined;
 }
 
 /**
@@ -73,14 +77,14 @@ interface Run {
 export class Drainer implements Deliverer {
   readonly #deps: DrainerDeps;
   readonly #quota: Backoff;
+  readonly #refusals: Refusals;
   #run: Run | undefined;
   #scheduled: Timer | undefined;
   #quiesced: (() => void) | undefined;
-  #refusals = 0;
-  #refusalLoggedAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: DrainerDeps) {
     this.#deps = deps;
+    this.#refusals = new Refusals(deps);
     this.#quota = new Backoff({ base: 1_000, cap: 30_000 }, deps.random);
   }
 
@@ -119,6 +123,7 @@ export class Drainer implements Deliverer {
       ackCheck: clock.every('upstream ack timeout', Math.max(100, ackTimeout / 4), () => this.#checkAcks(run)),
       later: undefined,
       heldUntil: 0,
+      aged: undefined,
     };
     this.#run = run;
     this.#schedule();
@@ -208,6 +213,8 @@ export class Drainer implements Deliverer {
       }
       left -= 1;
     }
+    if (run.aged !== undefined) this.#deps.gapped({ ...run.aged, reason: 'age' });
+    run.aged = undefined;
     if (left === 0) this.#schedule();
     const passed = run.pages.passed;
     if (passed !== undefined) run.window.pass(passed);
@@ -224,7 +231,14 @@ export class Drainer implements Deliverer {
       counters.dropped('qos0').add();
       return this.#pass(run, next);
     }
-    const expiry = remainingExpiry(message.expiry, message.expiry === 0 ? undefined : this.#deps.age(message));
+    const { maxAge } = this.#deps;
+    const timed = message.expiry !== 0 || maxAge !== Number.POSITIVE_INFINITY;
+    const age = timed ? this.#deps.age(message) : undefined;
+    if (age !== undefined && age > maxAge) {
+      this.#tooOld(run, message.id);
+      return this.#pass(run, next);
+    }
+    const expiry = remainingExpiry(message.expiry, age);
     if (expiry === undefined) {
       counters.expired.add();
       return this.#pass(run, next);
@@ -234,7 +248,7 @@ export class Drainer implements Deliverer {
     const packet = packetOf(message, mapped, limits, properties);
     const { maximumPacketSize } = limits;
     if (maximumPacketSize !== Number.POSITIVE_INFINITY && publishLength(packet, protocol === '5') > maximumPacketSize) {
-      this.#refused(message, 'packet_too_large', now);
+      this.#refusals.add(message.topic, 'packet_too_large', now);
       return this.#pass(run, next);
     }
     const wait = backlog ? run.bucket.take(now) : 0;
@@ -247,6 +261,11 @@ export class Drainer implements Deliverer {
   /** Where a message goes; undefined where it is not wanted, or came from there. */
   #mapped({ origin, upstream, topic }: Message): ReturnType<TopicMap['out']> {
     return origin === 'upstream' && upstream === this.#deps.name ? undefined : this.#deps.topics.out(topic);
+  }
+
+  #tooOld(run: Run, id: bigint): void {
+    const { from, count } = run.aged ?? { from: id, count: 0 };
+    run.aged = { from, to: id + 1n, count: count + 1 };
   }
 
   #pass(run: Run, next: bigint): number {
@@ -271,8 +290,9 @@ export class Drainer implements Deliverer {
       return;
     }
     if (!run.window.settle(slot)) return;
-    if (code >= 0x80) this.#refused(packet, `0x${code.toString(16)}`, this.#deps.clock.monotonic());
-    else if (packet.qos > 0) {
+    if (code >= 0x80) {
+      this.#refusals.add(packet.topic, `0x${code.toString(16)}`, this.#deps.clock.monotonic());
+    } else if (packet.qos > 0) {
       this.#deps.counters.acknowledged.add();
       this.#deps.log.delivered(id);
       if (run.heldUntil !== 0 && run.again.length === 0) this.#quota.reset();
@@ -294,19 +314,6 @@ export class Drainer implements Deliverer {
     run.heldUntil = now + wait;
     this.#deps.logger.warn({ upstream: this.#deps.name, code, wait }, 'the broker asks to hold off');
     this.#later(run, wait);
-  }
-
-  /** A dead letter: no later attempt would fare better, so it must not stand in the way. */
-  #refused(message: { readonly topic: string }, reason: string, now: number): void {
-    this.#deps.counters.refused(reason).add();
-    this.#refusals += 1;
-    if (now - this.#refusalLoggedAt < refusalLogInterval) return;
-    this.#deps.logger.warn(
-      { upstream: this.#deps.name, reason, topic: message.topic, count: this.#refusals },
-      'messages refused for good and given up',
-    );
-    this.#refusals = 0;
-    this.#refusalLoggedAt = now;
   }
 
   #checkAcks(run: Run): void {

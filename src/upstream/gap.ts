@@ -8,9 +8,9 @@ export interface Gap {
   readonly count: number | undefined;
   /**
    * `overflow`: the queue's bound was met, and the log moved the cursor. `trimmed`: the log no longer held them when
-   * their turn came. `damaged`: they could not be read back.
+   * their turn came. `damaged`: they could not be read back. `age`: they had waited for longer than they may.
    */
-  readonly reason: 'overflow' | 'trimmed' | 'damaged';
+  readonly reason: 'overflow' | 'trimmed' | 'damaged' | 'age';
 }
 
 /** What the status topic says, as JSON. */

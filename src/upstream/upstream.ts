@@ -109,6 +109,7 @@ export class Upstream implements Service {
       ackTimeout: options.ackTimeout,
       replayRate: options.replay.rate,
       queueQos0: options.queue.qos0,
+      maxAge: options.queue.maxAge ?? Number.POSITIVE_INFINITY,
       gapped: (gap) => this.#status.gapped(gap),
     });
     this.#downlink = new Downlink({

@@ -287,6 +287,26 @@ describe('cursors and retention', () => {
     expect(lost).toBe(0);
   });
 
+  it('does not keep for a queue what is older than it may be there', async () => {
+    const history = { maxBytes: 1024 * 1024, maxAge: 1e12, maxRecords: 1e9 };
+    const { log, clock } = makeLog(new MemoryStore(), { options: { history } });
+    await log.start();
+    log.holdFor('cloud', { maxBytes: 1e9, maxRecords: 1e9, maxAge: 60_000, overflow: 'reject' });
+    const append = async () => {
+      log.append(message(Buffer.alloc(700_000)), () => undefined);
+      await settle(clock);
+    };
+    for (let n = 0; n < 8; n++) await append();
+    const first = log.head;
+    clock.advance(59_000);
+    await append();
+    await settle(clock);
+    expect(log.head).toBe(first);
+    clock.advance(2_000);
+    await settle(clock);
+    expect(log.head).toBe(first + 8n);
+  });
+
   it('drops the oldest of a queue above its bound where it is told to', async () => {
     const { log, clock } = makeLog(new MemoryStore(), { options: { history: { ...small.history, maxBytes: 0 } } });
     await log.start();

@@ -32,6 +32,7 @@ async function setUp(...topics: string[]) {
       ackTimeout: 30_000,
       replayRate: 0,
       queueQos0: true,
+      maxAge: Number.POSITIVE_INFINITY,
       gapped: () => undefined,
     });
     drainer.follow();

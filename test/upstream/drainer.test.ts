@@ -31,6 +31,7 @@ function setUp(given: Partial<DrainerDeps> = {}) {
     ackTimeout: 30_000,
     replayRate: 0,
     queueQos0: true,
+    maxAge: Number.POSITIVE_INFINITY,
     gapped: (gap) => gaps.push(gap),
     ...given,
   });
@@ -485,5 +486,20 @@ describe('whatever happens, the drainer', () => {
       ),
       { numRuns: 150 },
     );
+  });
+
+  it('gives up what has waited for longer than it may, counts it, and announces it as one gap', async () => {
+    const { log, drainer, gaps, settle, clock } = setUp({ maxAge: 60_000 });
+    log.appendMany(3);
+    clock.advance(60_001);
+    log.append({});
+    const link = new FakeLink();
+    drainer.attach(link, session(), undefined);
+    await settle();
+    expect(link.payloads).toEqual(['p4']);
+    expect(gaps.map(({ from, to, count, reason }) => [to - from, count, reason])).toEqual([[3n, 3, 'age']]);
+    link.ack(0);
+    await settle();
+    expect(log.cursor('cloud')).toBe(log.next);
   });
 });
