@@ -10,7 +10,7 @@ import {
   topicFilterProblem,
 } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
-import { addressOf, type ConnectRequest, factsOf } from './facts.ts';
+import { addressOf, type ConnectRequest, factsOf, hostOf } from './facts.ts';
 import {
   connectedClient,
   firstDelivery,
@@ -172,7 +172,12 @@ export class MqttAdmission {
       if (this.#asked.get(client)?.nameless === true)
         return done(refusal('a client id is needed for a session', identifierRejected), null);
       const clientId = fullClientId(client.id, appId);
-      const login = await authenticator.login(username, password?.toString());
+      const login = await authenticator.login({
+        username,
+        password: password?.toString(),
+        clientId,
+        address: hostOf(client),
+      });
       if (!login.ok) {
         logger.info({ client: clientId, address: addressOf(client) }, 'a login was refused');
         const who = { clientId, username: username ?? '' };

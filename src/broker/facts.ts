@@ -41,10 +41,18 @@ interface Will {
 
 /** Address and port of the peer, as people write it; empty where it is gone. */
 export function addressOf(client: Client): string {
-  const { conn, req } = client;
-  const socket = req?.socket ?? conn;
-  if (!('remoteAddress' in socket) || socket.remoteAddress === undefined) return '';
-  return socket.remoteAddress.includes(':')
-    ? `[${socket.remoteAddress}]:${socket.remotePort}`
-    : `${socket.remoteAddress}:${socket.remotePort}`;
+  const host = hostOf(client);
+  if (host === '') return '';
+  const { remotePort } = client.conn as Peer;
+  return host.includes(':') ? `[${host}]:${remotePort}` : `${host}:${remotePort}`;
+}
+
+/** IP address of the peer; empty where it is gone. */
+export function hostOf(client: Client): string {
+  return (client.conn as Peer).remoteAddress ?? '';
+}
+
+interface Peer {
+  readonly remoteAddress?: string;
+  readonly remotePort?: number;
 }

@@ -17,6 +17,14 @@ export function* crossProblems(config: Config, excused: boolean): Generator<Cros
   if (config.mqtt.clientCert !== 'none' && config.mqtt.caFile === undefined) {
     yield { key: 'mqtt.ca_file', text: `is missing: mqtt.client_cert = "${config.mqtt.clientCert}" needs it` };
   }
+  yield* certificates(config.rest, 'rest');
+  if (
+    config.rest.listen.startsWith('https:') &&
+    config.rest.certFile === undefined &&
+    config.rest.keyFile === undefined
+  ) {
+    yield { key: 'rest.cert_file', text: `is missing, and so is rest.key_file: ${config.rest.listen} needs both` };
+  }
   for (const section of ['coap', 'mqtt'] as const) {
     const urls = config[section].listen.filter((url) => !/:0\/?$/.test(url));
     const twice = urls.find((url, at) => urls.indexOf(url) !== at);

@@ -205,9 +205,11 @@ export const schema = table({
     v.optional(
       table({
         listen: key(
-          'Address, http://host:port; "" = none.',
+          'Address, http://host:port or https://host:port; "" = none.',
           v.optional(checked('a URL such as "http://127.0.0.1:8080"', restUrlProblem), 'http://127.0.0.1:8080'),
         ),
+        cert_file: key('Certificate chain for https, PEM; together with key_file.', v.exactOptional(path())),
+        key_file: key('Private key, PEM.', v.exactOptional(path())),
       }),
       {},
     ),
@@ -280,6 +282,7 @@ export const schema = table({
         coap_pending: key('CoAP requests in work at once.', v.optional(whole(1, 1_000_000), 4_096)),
         mqtt_connections: key('MQTT connections, logged in or not.', v.optional(whole(1, 1_000_000), 1_000)),
         mqtt_packet: key('Bytes of an MQTT packet.', v.optional(size(256, 256 * MiB), '128KiB'), { unit: 'size' }),
+        rest_connections: key('HTTP connections at once.', v.optional(whole(1, 100_000), 256)),
       }),
       {},
     ),

@@ -24,7 +24,7 @@ export function mqttUrlProblem(text: string): string | undefined {
 }
 
 export function restUrlProblem(text: string): string | undefined {
-  return text === '' ? undefined : problem(text, ['http'], true);
+  return text === '' ? undefined : problem(text, ['http', 'https'], true);
 }
 
 export function upstreamUrlProblem(text: string): string | undefined {

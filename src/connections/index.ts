@@ -1,5 +1,5 @@
 /**
- * Who may come in, who is connected, and what they may do. All in memory but the users file.
+ * Who may come in, who is connected, and what they may do. All in memory but the users file and the tokens.
  *
  * One connection per client id (`deviceID@AppID`), whatever the protocol: a new valid login ends the older connection as
  * `taken_over`, so that a rebooted device is never locked out. A connection's token is 128 random bits. Only traffic that
@@ -9,9 +9,14 @@
  *
  * Passwords are scrypt hashes in `users.toml`; a pair found right is remembered for a while under a keyed hash, so that a
  * check per request costs microseconds. Access rules: the first that matches decides.
+ *
+ * `tokens.jsonl` (0600) has the REST API's tokens and those of users: a line of JSON each, with the SHA-256 of the token and
+ * never the token; on disk before the token is told to anybody; a later line about the same hash takes the place of an
+ * earlier one. Damaged lines are skipped. The file is written anew once most of its lines are dead. A user's token is as
+ * good as the password, for the client id that it is bound to. Wrong credentials are slowed per address.
  */
 export { AccessRules, type AclAction, type AclRule, type Identity } from './acl.ts';
-export { Authenticator, type Login, type PasswordCheck } from './authenticator.ts';
+export { Authenticator, type Credentials, type Login, type PasswordCheck, type UserTokens } from './authenticator.ts';
 export {
   type Arrival,
   type Connection,
@@ -20,4 +25,12 @@ export {
   type Protocol,
   tokenMatches,
 } from './registry.ts';
+export { defaultThrottle, LoginThrottle, type ThrottleOptions } from './throttle.ts';
+export {
+  appTokenLifetime,
+  type IssuedToken,
+  type TokenBounds,
+  TokenStore,
+  userTokenLifetime,
+} from './tokens.ts';
 export { UsersFile } from './users.ts';

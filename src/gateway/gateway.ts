@@ -4,15 +4,25 @@ import { type Clock, HoldfastError, type Service, ServiceStack } from '../base/i
 import { Broker } from '../broker/index.ts';
 import { CoapResources, CoapServer, type UdpTransport, udpTransports } from '../coap/index.ts';
 import type { Config } from '../config/index.ts';
-import { AccessRules, Authenticator, ConnectionRegistry, UsersFile } from '../connections/index.ts';
+import {
+  AccessRules,
+  Authenticator,
+  ConnectionRegistry,
+  LoginThrottle,
+  type TokenStore,
+  UsersFile,
+} from '../connections/index.ts';
 import { AtomicNumberFile, LevelStore, Log, StateDisk } from '../log/index.ts';
 import { Pipeline } from '../pipeline/index.ts';
+import type { RestServer } from '../rest/index.ts';
 import { Health, type Logger, Metrics } from '../telemetry/index.ts';
 import { Upstream } from '../upstream/index.ts';
 import { clockQuality } from './clock-quality.ts';
 import { type ControlRequest, ControlSocket } from './control.ts';
 import type { Identity } from './identity.ts';
 import { addressOf, logOptions, mqttListeners, sessionLimits, stateFile, upstreamOptions } from './options.ts';
+import { GatewayPresence } from './presence.ts';
+import { processFigures, queryIndex, restServer, tokenStore } from './rest.ts';
 import { type StatusReport, stateOf } from './status.ts';
 
 export interface GatewayDeps {
@@ -36,11 +46,13 @@ export class Gateway {
   readonly #stack: ServiceStack;
   readonly #log: Log;
   readonly #users: UsersFile;
+  readonly #tokens: TokenStore;
   readonly #authenticator: Authenticator;
   readonly #rules: AccessRules;
   readonly #registry: ConnectionRegistry;
   readonly #broker: Broker;
   readonly #coap: CoapServer;
+  readonly #rest: RestServer | undefined;
   readonly #transports: readonly UdpTransport[];
   readonly #upstreams: readonly Upstream[];
   readonly #health: Health;
@@ -69,7 +81,10 @@ export class Gateway {
       options: logOptions(config),
     });
     this.#users = new UsersFile(stateFile(config, config.auth.usersFile));
-    this.#authenticator = new Authenticator(this.#users, config.auth.anonymous);
+    const parts = { config, identity, clock, logger, metrics, health, version };
+    this.#tokens = tokenStore(parts);
+    const throttle = new LoginThrottle(clock);
+    this.#authenticator = new Authenticator(this.#users, config.auth.anonymous, this.#tokens, { throttle, clock });
     this.#rules = new AccessRules(config.auth.acl);
     const registry = new ConnectionRegistry({
       clock,
@@ -147,6 +162,17 @@ export class Gateway {
         maxRetransmit: config.coap.maxRetransmit,
       },
     });
+    const index = queryIndex(parts, this.#log);
+    this.#rest = restServer({
+      ...parts,
+      queries: index,
+      presence: new GatewayPresence(registry, this.#broker, resources),
+      publisher: pipeline,
+      tokens: this.#tokens,
+      throttle,
+      users: this.#users,
+      status: () => this.status(),
+    });
     this.#upstreams = config.upstream.map(
       (upstream) =>
         new Upstream({
@@ -174,9 +200,13 @@ export class Gateway {
       pipeline,
       this.#broker.sessions,
       registry,
+      this.#tokens,
+      index,
+      processFigures(metrics, clock),
       ...this.#upstreams,
       this.#broker,
       this.#coap,
+      ...(this.#rest === undefined ? [] : [this.#rest]),
       control,
     ];
   }
@@ -190,6 +220,7 @@ export class Gateway {
     await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
     await this.#users.load();
     await this.#stack.start(this.#services, config.shutdownDeadline);
+    await this.#dropTokensOfRemoved();
   }
 
   /** Stops taking, commits, lets go of the upstreams, closes; what does not stop within the deadline is named. */
@@ -204,6 +235,7 @@ export class Gateway {
   async reload(config: Config): Promise<void> {
     // what can fail first: then nothing is taken over
     await this.#users.reload();
+    await this.#dropTokensOfRemoved();
     this.#rules.replace(config.auth.acl);
     this.#authenticator.allowAnonymous(config.auth.anonymous);
   }
@@ -224,7 +256,11 @@ export class Gateway {
       appId: identity.appId,
       uptime: Math.round(clock.monotonic() - this.#begun),
       state: stateOf(conditions),
-      listeners: [...this.#transports.map((transport) => transport.url), ...this.#broker.urls],
+      listeners: [
+        ...this.#transports.map((transport) => transport.url),
+        ...this.#broker.urls,
+        ...(this.#rest === undefined ? [] : [this.#rest.url]),
+      ],
       clients: { coap: this.#registry.count('coap'), mqtt: this.#registry.count('mqtt') },
       upstreams: this.#upstreams.map((upstream) => upstream.status()),
       store: {
@@ -235,6 +271,11 @@ export class Gateway {
       },
       conditions,
     };
+  }
+
+  /** A user who was removed has no way in any more. */
+  async #dropTokensOfRemoved(): Promise<void> {
+    await this.#tokens.revokeImTokensExcept(new Set(await this.#users.list()));
   }
 
   /** Each upstream's queue is kept from here on; a cursor without an upstream holds nothing back. */

@@ -98,10 +98,16 @@ export class LevelStore implements Store {
     await db?.close();
   }
 
-  write(writes: readonly Write[], sync: boolean): Promise<void> {
+  async write(writes: readonly Write[], sync: boolean): Promise<void> {
     this.#writes += 1;
     if (this.#writes % looksAtDiary === 0) void this.#shortenDiary();
-    return this.#opened().batch(writes as Write[], { sync });
+    // a batch that is built step by step costs a fraction of one that is handed over as an array
+    const batch = this.#opened().batch();
+    for (const write of writes) {
+      if (write.type === 'put') batch.put(write.key, write.value);
+      else batch.del(write.key);
+    }
+    await batch.write({ sync });
   }
 
   get(key: Buffer): Promise<Buffer | undefined> {

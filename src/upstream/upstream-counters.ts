@@ -1,4 +1,5 @@
 import type { Counter, Metrics } from '../telemetry/index.ts';
+import type { UpstreamStatus } from './options.ts';
 
 /** The figures of one upstream. */
 export class UpstreamCounters {
@@ -39,4 +40,15 @@ export class UpstreamCounters {
   #counter(name: string, help: string, reason: string): Counter {
     return this.#metrics.counter(`holdfast_upstream_${name}_total`, help, { upstream: this.#upstream, reason });
   }
+}
+
+/** What an upstream says of itself, as figures. */
+export function upstreamGauges(metrics: Metrics, upstream: string, status: () => UpstreamStatus): void {
+  const gauge = (name: string, help: string, read: (of: UpstreamStatus) => number) =>
+    metrics.gauge(`holdfast_upstream_${name}`, help, () => read(status()), { upstream });
+  gauge('connected', 'Whether a link is up.', ({ state }) => (state === 'connected' ? 1 : 0));
+  gauge('in_flight', 'Messages unacknowledged.', ({ inFlight }) => inFlight);
+  gauge('queue_messages', 'Messages that wait.', ({ queuedMessages }) => queuedMessages);
+  gauge('queue_bytes', 'Bytes of what waits.', ({ queuedBytes }) => queuedBytes ?? 0);
+  gauge('queue_oldest_seconds', 'Age of the oldest message that waits.', ({ oldestAge }) => (oldestAge ?? 0) / 1_000);
 }

@@ -15,7 +15,7 @@ import type { UpstreamOptions, UpstreamStatus } from './options.ts';
 import { StatusTopic } from './status-topic.ts';
 import { Subscriber } from './subscriber.ts';
 import { TopicMap } from './topic-map.ts';
-import { UpstreamCounters } from './upstream-counters.ts';
+import { UpstreamCounters, upstreamGauges } from './upstream-counters.ts';
 
 export interface UpstreamDeps {
   readonly options: UpstreamOptions;
@@ -119,9 +119,7 @@ export class Upstream implements Service {
       maxMessages: 2 * downlinkWindow,
       maxBytes: maxDownlinkBytes,
     });
-    const labels = { upstream: options.name };
-    metrics.gauge('holdfast_upstream_connected', 'Whether a link is up.', () => (this.#session ? 1 : 0), labels);
-    metrics.gauge('holdfast_upstream_in_flight', 'Messages unacknowledged.', () => this.#drainer.inFlight, labels);
+    upstreamGauges(metrics, options.name, () => this.status());
   }
 
   /** Begins to connect; does not wait for a broker. */

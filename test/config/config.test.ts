@@ -53,9 +53,16 @@ describe('the configuration', () => {
         maxRetransmit: 4,
       },
       mqtt: { listen: ['mqtt://127.0.0.1:1883'], clientCert: 'none' },
+      rest: { listen: 'http://127.0.0.1:8080' },
       auth: { anonymous: true, usersFile: join(cwd, 'data/users.toml'), acl: [] },
       store: { commitDelay: 100, commitGap: 0, history: { maxBytes: 268_435_456, maxAge: 2_592_000_000 } },
-      limits: { clients: 100_000, payload: 65_536, subscriptionsPerClient: 100, mqttPacket: 131_072 },
+      limits: {
+        clients: 100_000,
+        payload: 65_536,
+        subscriptionsPerClient: 100,
+        mqttPacket: 131_072,
+        restConnections: 256,
+      },
       upstream: [],
       shutdownDeadline: 10_000,
     });
@@ -165,6 +172,11 @@ describe('the problems of a configuration', () => {
     ['[coap]\nlisten = ["coaps://127.0.0.1:1"]\n', 'coap.listen.0', 'DTLS'],
     ['[coap]\nlisten = ["http://127.0.0.1:1"]\n', 'coap.listen.0', 'coap://'],
     ['[rest]\nlisten = "http://127.0.0.1:99999"\n', 'rest.listen', 'port'],
+    ['[rest]\nlisten = "ftp://127.0.0.1:1"\n', 'rest.listen', 'https://'],
+    ['[rest]\nlisten = "https://127.0.0.1:1"\n', 'rest.cert_file', 'needs both'],
+    ['[rest]\ncert_file = "a"\n', 'rest.cert_file', 'key_file is missing'],
+    ['[rest]\nkey_file = "a"\n', 'rest.key_file', 'cert_file is missing'],
+    ['[limits]\nrest_connections = 0\n', 'limits.rest_connections', 'whole number'],
     [`${cloud}${cloud}`, 'upstream.1.name', 'upstream.0 too'],
     [`${cloud}username="u"\npassword = "a"\npassword_file = "b"\n`, 'upstream.0.password_file', 'one of the two'],
     [cloud.replace('mqtt://', 'mqtt://u:hush@'), 'upstream.0.urls.0', 'username and password'],
@@ -205,6 +217,12 @@ describe('the problems of a configuration', () => {
     expect(more).toEqual([]);
     expect(only).toMatch(/^holdfast.toml:2: rest.listen: .*auth.anonymous = true.*false/);
     expect(problems('[rest]\nlisten = ""\n')).toEqual([]);
+    const secure = '[rest]\nlisten = "https://127.0.0.1:8443"\ncert_file = "a"\nkey_file = "b"\n';
+    expect(config({ file: file(secure) }).rest).toEqual({
+      listen: 'https://127.0.0.1:8443',
+      certFile: 'a',
+      keyFile: 'b',
+    });
   });
 
   it('let no anonymous device in on loopback either, once there are users and nothing is stated', () => {

@@ -26,6 +26,29 @@ describe('the users file', () => {
     expect(file.verifyCached('ann', 'right')).toBe('ok');
   });
 
+  it('can take as long as a check for a name that is not there, at the cost of those that are', async () => {
+    const file = new UsersFile(path(), { cost: 16_384 });
+    const time = async (run: () => Promise<unknown>) => {
+      let least = Number.POSITIVE_INFINITY;
+      for (let n = 0; n < 5; n++) {
+        // of this process: how busy the machine is does not count
+        const begun = process.cpuUsage();
+        await run();
+        const { user, system } = process.cpuUsage(begun);
+        least = Math.min(least, user + system);
+      }
+      return least;
+    };
+    await file.pretend('x');
+    await file.add('ann', 'right');
+    const check = await time(() => file.verify('ann', 'wrong'));
+    const pretended = await time(() => file.pretend('wrong'));
+    expect(pretended).toBeGreaterThan(check / 3);
+    expect(pretended).toBeLessThan(check * 3);
+    // no check of a name that is there takes time for this either
+    expect(await time(() => file.pretend('x'.repeat(2_000)))).toBeLessThan(check / 3);
+  });
+
   it('forgets a password that was changed or removed elsewhere, once told', async () => {
     const daemon = users();
     const command = users();

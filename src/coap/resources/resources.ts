@@ -138,7 +138,7 @@ export class CoapResources implements RequestHandler {
       clean: true,
       will: undefined,
     };
-    const login = await authenticator.login(query.username, query.password);
+    const login = await authenticator.login({ username: query.username, password: query.password, clientId, address });
     if (!login.ok) {
       this.#refusedLogins.add();
       logger.info({ client: clientId, address }, 'a login was refused');
@@ -271,7 +271,9 @@ export class CoapResources implements RequestHandler {
       return this.#alive(request, connection, request.method === get && request.observe !== undefined);
     }
     const clientId = query.clientid ? fullClientId(query.clientid, this.#deps.options.appId) : '';
-    const login = this.#deps.authenticator.login(query.username, query.password);
+    const { username, password } = query;
+    const { address } = request.endpoint;
+    const login = this.#deps.authenticator.login({ username, password, clientId, address });
     const judge = (outcome: Awaited<typeof login>): Caller | CoapResponse => {
       if (outcome.ok) {
         const identity = { clientId, username: outcome.username };

@@ -1,0 +1,95 @@
+import { rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Clock, Service } from '../base/index.ts';
+import type { Config } from '../config/index.ts';
+import { type LoginThrottle, TokenStore, type UsersFile } from '../connections/index.ts';
+import { Index } from '../index/index.ts';
+import { LevelStore, type Log } from '../log/index.ts';
+import { type Presence, type Publisher, type Queries, type RestListen, RestServer } from '../rest/index.ts';
+import { type Health, type Logger, type Metrics, registerProcessMetrics } from '../telemetry/index.ts';
+import { clockQuality } from './clock-quality.ts';
+import type { Identity } from './identity.ts';
+import { addressOf } from './options.ts';
+import type { StatusReport } from './status.ts';
+
+/** What the REST API and the logins that it makes possible are put together from. */
+export interface RestParts {
+  readonly config: Config;
+  readonly identity: Identity;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: Metrics;
+  readonly health: Health;
+  readonly version: string;
+}
+
+/** The tokens, in the state directory: there also where the API is switched off, since they are logins too. */
+export function tokenStore({ config, clock, logger, metrics }: RestParts): TokenStore {
+  return new TokenStore({
+    path: join(config.stateDir, 'tokens.jsonl'),
+    clock,
+    quality: () => clockQuality(clock),
+    logger: logger.child('tokens'),
+    metrics,
+  });
+}
+
+/** The query index, in a directory that may be deleted. */
+export function queryIndex({ config, clock, logger, metrics, health }: RestParts, log: Log): Index {
+  const directory = join(config.stateDir, 'index');
+  return new Index({
+    store: new LevelStore(directory),
+    discard: () => rm(directory, { recursive: true, force: true }),
+    log,
+    clock,
+    logger: logger.child('index'),
+    metrics,
+    health,
+  });
+}
+
+/** The process's own figures, for as long as the gateway runs. */
+export function processFigures(metrics: Metrics, clock: Clock): Service {
+  let end = (): void => undefined;
+  return {
+    name: 'process figures',
+    start: async () => {
+      end = registerProcessMetrics(metrics, clock);
+    },
+    stop: async () => end(),
+  };
+}
+
+/** The API's listener, or undefined where it is switched off. */
+export function restServer(
+  parts: RestParts & {
+    readonly queries: Queries;
+    readonly presence: Presence;
+    readonly publisher: Publisher;
+    readonly tokens: TokenStore;
+    readonly throttle: LoginThrottle;
+    readonly users: UsersFile;
+    readonly status: () => StatusReport;
+  },
+): RestServer | undefined {
+  const { config, users, logger, ...rest } = parts;
+  if (config.rest.listen === '') return undefined;
+  return new RestServer({
+    ...rest,
+    listen: restListen(config),
+    passwords: users,
+    timeZone: config.app.timeZone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone,
+    maxPayload: config.limits.payload,
+    logger: logger.child('rest'),
+  });
+}
+
+function restListen({ rest, limits }: Config): RestListen {
+  const secure = rest.listen.startsWith('https:');
+  const { certFile, keyFile } = rest;
+  return {
+    ...addressOf(rest.listen, secure ? 443 : 80),
+    maxConnections: limits.restConnections,
+    ...(secure && certFile !== undefined && keyFile !== undefined ? { tls: { certFile, keyFile } } : {}),
+  };
+}

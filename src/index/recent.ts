@@ -1,0 +1,103 @@
+import { bootOf, positionOf, type StoredEvent, type StoredMessage } from '../domain/index.ts';
+import { ended, type Kind, keptTime, letIn, maxBootsBack, positionFrom, refused } from './posting.ts';
+
+/** Postings of one boot and one clock quality, in lists by term, in the order in which they came. */
+export interface Batch {
+  readonly boot: number;
+  readonly synced: boolean;
+  readonly lists: Readonly<Record<Kind, Map<string, number[]>>>;
+}
+
+/** A term's list in a batch as it was at one moment: it may have grown since. */
+export interface RecentList {
+  readonly boot: number;
+  readonly list: readonly number[];
+  readonly length: number;
+}
+
+const none: readonly RecentList[] = [];
+
+/** The postings that are not on disk yet. */
+export class RecentPostings {
+  #batches: Batch[] = [];
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  get batches(): readonly Batch[] {
+    return this.#batches;
+  }
+
+  /** What came in from a client is its uplink, and one to its topic; what came from elsewhere is not recorded. */
+  message(message: StoredMessage): void {
+    if (message.origin === 'upstream' || message.origin === 'gateway') return;
+    const { lists } = this.#batch(bootOf(message.id), message.timeQuality === 'synced');
+    const time = keptTime(message.time);
+    const position = positionOf(message.id);
+    listOf(lists.topic, message.topic).push(time, position);
+    this.#count += 1;
+    if (message.clientId === '') return;
+    listOf(lists.client, message.clientId).push(time, position, 0);
+    this.#count += 1;
+  }
+
+  /** `head`: deliveries of messages below are not worth recording. */
+  event(event: StoredEvent, head: bigint): void {
+    if (event.clientId === '') return;
+    const boot = bootOf(event.place.position);
+    const synced = event.timeQuality === 'synced';
+    const time = keptTime(event.time);
+    if (event.kind === 'delivered') {
+      if (event.message < head || boot - bootOf(event.message) > maxBootsBack) return;
+      const flags = 1 | (event.qos << 1);
+      listOf(this.#batch(boot, synced).lists.client, event.clientId).push(
+        time,
+        positionFrom(boot, event.message),
+        flags,
+      );
+    } else {
+      const { lists } = this.#batch(boot, synced);
+      const position = positionOf(event.place.position);
+      const flags = event.kind === 'disconnected' ? ended : event.reason === 'not_authorized' ? refused : letIn;
+      listOf(lists.connection, event.clientId).push(time, position, flags, event.place.offset, event.index);
+    }
+    this.#count += 1;
+  }
+
+  /** A term's lists, oldest first, as they are now. */
+  lists(kind: Kind, term: string): readonly RecentList[] {
+    let found: RecentList[] | undefined;
+    for (const { boot, lists } of this.#batches) {
+      const list = lists[kind].get(term);
+      if (list === undefined) continue;
+      found ??= [];
+      found.push({ boot, list, length: list.length });
+    }
+    return found ?? none;
+  }
+
+  /** Forgets everything: it is on disk now, or is to be read again. Lists handed out stay as they are. */
+  clear(): void {
+    this.#batches = [];
+    this.#count = 0;
+  }
+
+  #batch(boot: number, synced: boolean): Batch {
+    const last = this.#batches[this.#batches.length - 1];
+    if (last !== undefined && last.boot === boot && last.synced === synced) return last;
+    const batch: Batch = { boot, synced, lists: { client: new Map(), connection: new Map(), topic: new Map() } };
+    this.#batches.push(batch);
+    return batch;
+  }
+}
+
+function listOf(lists: Map<string, number[]>, term: string): number[] {
+  let list = lists.get(term);
+  if (list === undefined) {
+    list = [];
+    lists.set(term, list);
+  }
+  return list;
+}
