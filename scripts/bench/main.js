@@ -10,9 +10,10 @@ import { join } from 'node:path';
 import { drain } from './drain.js';
 import { memory } from './memory.js';
 import { publish } from './publish.js';
+import { queries } from './queries.js';
 import { startup } from './startup.js';
 
-const scenarios = { publish, drain, memory, startup };
+const scenarios = { publish, drain, queries, memory, startup };
 const quick = process.argv.includes('--quick');
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : undefined;
 if (only !== undefined && !Object.hasOwn(scenarios, only)) {

@@ -9,6 +9,7 @@ import { type Presence, type Publisher, type Queries, type RestListen, RestServe
 import { type Health, type Logger, type Metrics, registerProcessMetrics } from '../telemetry/index.ts';
 import { clockQuality } from './clock-quality.ts';
 import type { Identity } from './identity.ts';
+import { IngestLoad } from './ingest-load.ts';
 import { addressOf } from './options.ts';
 import type { StatusReport } from './status.ts';
 
@@ -74,6 +75,7 @@ export function restServer(
 ): RestServer | undefined {
   const { config, users, logger, ...rest } = parts;
   if (config.rest.listen === '') return undefined;
+  const load = new IngestLoad(rest.clock, () => rest.metrics.value('holdfast_messages_acknowledged_total') ?? 0);
   return new RestServer({
     ...rest,
     listen: restListen(config),
@@ -81,6 +83,7 @@ export function restServer(
     timeZone: config.app.timeZone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone,
     maxPayload: config.limits.payload,
     logger: logger.child('rest'),
+    busy: () => load.busy,
   });
 }
 

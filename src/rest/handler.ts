@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { reasonOf } from '../base/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
+import { Courtesy } from './courtesy.ts';
 import type { Page } from './pages.ts';
 import { denied, notFound, type Refusal } from './refusal.ts';
 import { refusalOf, sendBody, sendPage, sendRefusal, sendRows } from './reply.ts';
@@ -22,6 +23,8 @@ export interface HandlerDeps {
   readonly context: Context;
   readonly logger: Logger;
   readonly metrics: Metrics;
+  /** Whether devices leave little time. */
+  readonly busy: () => boolean;
 }
 
 interface Exchange {
@@ -42,12 +45,14 @@ interface Exchange {
 export class RequestHandler {
   readonly #deps: HandlerDeps;
   readonly #maxBody: number;
+  readonly #courtesy: Courtesy;
   readonly #turnstiles = { query: new Turnstile(8, 256), stream: new Turnstile(4, 64) };
   readonly #ids = randomBytes(4).toString('hex');
   #count = 0;
 
   constructor(deps: HandlerDeps) {
     this.#deps = deps;
+    this.#courtesy = new Courtesy(deps.context.clock, deps.busy);
     this.#maxBody = Math.ceil((deps.context.maxPayload * 4) / 3) + bodySlack;
   }
 
@@ -89,8 +94,9 @@ export class RequestHandler {
     exchange.endpoint = route.id;
     if (route.authorized) await this.#authorize(exchange);
     const given = route.method === 'GET' ? givenInQuery(exchange.query) : await this.#body(exchange);
-    if (route.load === 'light') await this.#run(route, given, exchange);
-    else await this.#turnstiles[route.load].run(() => this.#run(route, given, exchange));
+    const run = () => this.#run(route, given, exchange);
+    if (route.load === 'light') await run();
+    else await this.#turnstiles[route.load].run(() => this.#courtesy.run(run));
   }
 
   async #run(route: Route, given: Given, { response, caller }: Exchange): Promise<void> {

@@ -72,6 +72,8 @@ export interface RestDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
+  /** Whether devices leave little time for queries. */
+  readonly busy: () => boolean;
 }
 
 /** The HTTP listener: the API, and the pages beside it. */
@@ -106,6 +108,7 @@ export class RestServer implements Service {
       context: { ...deps, zone: new ZonedTime(deps.timeZone) },
       logger,
       metrics,
+      busy: deps.busy,
     });
     metrics.gauge('holdfast_rest_connections', 'HTTP connections.', () => this.#sockets.size);
     this.#dropped = metrics.counter('holdfast_rest_connections_refused_total', 'HTTP connections above the limit.');

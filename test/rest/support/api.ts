@@ -83,6 +83,7 @@ export async function startApi(
   const throttle = new LoginThrottle(clock);
   const [queries, presence, publisher] = [new FakeQueries(), new FakePresence(), new FakePublisher()];
   const server = new RestServer({
+    busy: () => false,
     listen: {
       host: '127.0.0.1',
       port: 0,
