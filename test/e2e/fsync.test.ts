@@ -61,7 +61,7 @@ describe('an acknowledgement', () => {
     for (let n = 0; n < 5; n++) {
       for (const [door, isAnswer] of [
         ['coap', (call: string) => call.startsWith('send') && /"[`a-h]D/.test(call)],
-        ['mqtt', (call: string) => /^writev? \d+, .*"@(\\2|")/.test(call)],
+        ['mqtt', (call: string) => /^writev? \d+, .*"@(\\2\\0|")/.test(call)],
       ] as const) {
         const written = all.findIndex((call) => /^writev? /.test(call) && call.includes(`proof-${door}-${n}`));
         expect(written, `${door} ${n} is written to the log`).toBeGreaterThan(-1);
