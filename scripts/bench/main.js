@@ -12,8 +12,9 @@ import { memory } from './memory.js';
 import { publish } from './publish.js';
 import { queries } from './queries.js';
 import { startup } from './startup.js';
+import { wear } from './wear.js';
 
-const scenarios = { publish, drain, queries, memory, startup };
+const scenarios = { publish, drain, queries, memory, startup, wear };
 const quick = process.argv.includes('--quick');
 const only = process.argv.includes('--only') ? process.argv[process.argv.indexOf('--only') + 1] : undefined;
 if (only !== undefined && !Object.hasOwn(scenarios, only)) {
