@@ -17,7 +17,7 @@ import { Pipeline } from '../pipeline/index.ts';
 import type { RestServer } from '../rest/index.ts';
 import { Health, type Logger, Metrics } from '../telemetry/index.ts';
 import { Upstream } from '../upstream/index.ts';
-import { clockQuality } from './clock-quality.ts';
+import { ClockWatch } from './clock-quality.ts';
 import { type ControlRequest, ControlSocket } from './control.ts';
 import type { Identity } from './identity.ts';
 import { addressOf, logOptions, mqttListeners, sessionLimits, stateFile, upstreamOptions } from './options.ts';
@@ -69,19 +69,21 @@ export class Gateway {
     const metrics = this.#metrics;
     const health = this.#health;
     const { limits } = config;
+    const watch = new ClockWatch(clock);
+    const quality = () => watch.quality;
     this.#log = new Log({
       store: new LevelStore(join(config.stateDir, 'log')),
       bootFile: new AtomicNumberFile(join(config.stateDir, 'boot')),
       space: new StateDisk({ directory: config.stateDir, health, logger: logger.child('disk'), metrics }),
       clock,
-      quality: () => clockQuality(clock),
+      quality,
       logger: logger.child('log'),
       metrics,
       health,
       options: logOptions(config),
     });
     this.#users = new UsersFile(stateFile(config, config.auth.usersFile));
-    const parts = { config, identity, clock, logger, metrics, health, version };
+    const parts = { config, identity, clock, quality, logger, metrics, health, version };
     this.#tokens = tokenStore(parts);
     const throttle = new LoginThrottle(clock);
     this.#authenticator = new Authenticator(this.#users, config.auth.anonymous, this.#tokens, { throttle, clock });
@@ -123,7 +125,7 @@ export class Gateway {
         store: new LevelStore(join(config.stateDir, 'sessions')),
         log: this.#log,
         clock,
-        quality: () => clockQuality(clock),
+        quality,
         health,
         limits: sessionLimits(config),
       },

@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import type { Clock, Service } from '../base/index.ts';
 import type { Config } from '../config/index.ts';
 import { type LoginThrottle, TokenStore, type UsersFile } from '../connections/index.ts';
+import type { ClockQuality } from '../domain/index.ts';
 import { Index } from '../index/index.ts';
 import { LevelStore, type Log } from '../log/index.ts';
 import { type Presence, type Publisher, type Queries, type RestListen, RestServer } from '../rest/index.ts';
 import { type Health, type Logger, type Metrics, registerProcessMetrics } from '../telemetry/index.ts';
-import { clockQuality } from './clock-quality.ts';
 import type { Identity } from './identity.ts';
 import { IngestLoad } from './ingest-load.ts';
 import { addressOf } from './options.ts';
@@ -18,6 +18,7 @@ export interface RestParts {
   readonly config: Config;
   readonly identity: Identity;
   readonly clock: Clock;
+  readonly quality: () => ClockQuality;
   readonly logger: Logger;
   readonly metrics: Metrics;
   readonly health: Health;
@@ -25,11 +26,11 @@ export interface RestParts {
 }
 
 /** The tokens, in the state directory: there also where the API is switched off, since they are logins too. */
-export function tokenStore({ config, clock, logger, metrics }: RestParts): TokenStore {
+export function tokenStore({ config, clock, quality, logger, metrics }: RestParts): TokenStore {
   return new TokenStore({
     path: join(config.stateDir, 'tokens.jsonl'),
     clock,
-    quality: () => clockQuality(clock),
+    quality,
     logger: logger.child('tokens'),
     metrics,
   });

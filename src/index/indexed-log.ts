@@ -7,6 +7,8 @@ export interface IndexedLog {
   readonly head: bigint;
   /** Id behind the last committed message. */
   readonly next: bigint;
+  /** Milliseconds to add to a time of that boot that was recorded before its clock was set; 0 where that is not known. */
+  shiftOf(boot: number): number;
   read(from: bigint, max: { readonly records: number; readonly bytes: number }): LogPage | Promise<LogPage>;
   readonly events: {
     /** The oldest run of events kept. */

@@ -86,6 +86,7 @@ export class Index implements Service {
         store,
         clock,
         recent: keeper.recent,
+        shiftOf: (boot: number) => log.shiftOf(boot),
         numbers: () => keeper.numbers,
         damaged: (what: string) => keeper.damaged(what),
       };

@@ -11,6 +11,7 @@ export interface Batch {
 /** A term's list in a batch as it was at one moment: it may have grown since. */
 export interface RecentList {
   readonly boot: number;
+  readonly synced: boolean;
   readonly list: readonly number[];
   readonly length: number;
 }
@@ -69,11 +70,11 @@ export class RecentPostings {
   /** A term's lists, oldest first, as they are now. */
   lists(kind: Kind, term: string): readonly RecentList[] {
     let found: RecentList[] | undefined;
-    for (const { boot, lists } of this.#batches) {
+    for (const { boot, synced, lists } of this.#batches) {
       const list = lists[kind].get(term);
       if (list === undefined) continue;
       found ??= [];
-      found.push({ boot, list, length: list.length });
+      found.push({ boot, synced, list, length: list.length });
     }
     return found ?? none;
   }

@@ -4,7 +4,7 @@ import { type BlockHeader, isBodyOf, readHeader, unpackBody } from './block.ts';
 import { bodyKey, numberOf, rowKey, termPrefix } from './keys.ts';
 import { type Kind, letIn, type Posting, positionFrom, strides } from './posting.ts';
 import { isVoid, type NumberRange } from './progress.ts';
-import type { RecentPostings } from './recent.ts';
+import type { RecentList, RecentPostings } from './recent.ts';
 import type { PageOf, TimeWindow } from './rows.ts';
 import { Slices } from './slices.ts';
 
@@ -31,6 +31,8 @@ export interface ScanDeps {
   readonly store: Store;
   readonly clock: Clock;
   readonly recent: RecentPostings;
+  /** Milliseconds to add to unsynchronised times of a boot. */
+  readonly shiftOf: (boot: number) => number;
   /** Block numbers from here on are not valid yet. */
   readonly numbers: () => { readonly end: number; readonly void: readonly NumberRange[] };
   /** A block is damaged and was left out. */
@@ -51,9 +53,9 @@ export async function scan(deps: ScanDeps, wanted: Wanted, page: PageOf): Promis
   const numbers = deps.numbers();
   const prefix = termPrefix(kind, term);
   const reverse = page.order === 'desc';
-  const collector = new Collector(wanted, page);
+  const collector = new Collector(wanted, page, deps.shiftOf);
   const slices = new Slices(deps.clock, 'index query', sliceMs);
-  if (reverse) for (const { list, length, boot } of lists.toReversed()) collector.list(list, length, boot);
+  if (reverse) for (const recentList of lists.toReversed()) collector.list(recentList);
   if (collector.done) return collector;
   const range = { gte: rowKey(prefix, 0), lt: rowKey(prefix, numbers.end), reverse };
   for await (const [key, row] of store.entries(range)) {
@@ -67,10 +69,10 @@ export async function scan(deps: ScanDeps, wanted: Wanted, page: PageOf): Promis
     if (collector.block(header)) continue;
     const list = await postingsOf(store, kind, key, header);
     if (list === undefined) deps.damaged('the postings of a block');
-    else collector.list(list, list.length, header.boot);
+    else collector.list({ list, length: list.length, boot: header.boot, synced: header.synced });
     if (collector.done) return collector;
   }
-  if (!reverse) for (const { list, length, boot } of lists) collector.list(list, length, boot);
+  if (!reverse) for (const recentList of lists) collector.list(recentList);
   return collector;
 }
 
@@ -92,14 +94,16 @@ class Collector implements Found {
   readonly #wanted: Wanted;
   readonly #page: PageOf;
   readonly #stride: number;
+  readonly #shiftOf: ScanDeps['shiftOf'];
   #boot = -1;
   /** The head, and the message asked for, counted from the first of `#boot`. */
   #head = 0;
   #delivered = 0;
 
-  constructor(wanted: Wanted, page: PageOf) {
+  constructor(wanted: Wanted, page: PageOf, shiftOf: ScanDeps['shiftOf']) {
     this.#wanted = wanted;
     this.#page = page;
+    this.#shiftOf = shiftOf;
     this.#stride = strides[wanted.kind];
   }
 
@@ -112,10 +116,12 @@ class Collector implements Found {
   block(header: BlockHeader): boolean {
     const { window, delivered, kind } = this.#wanted;
     this.#in(header.boot);
-    if (header.maxTime < window.from || header.minTime > window.to || header.high < this.#head) return true;
+    const shift = header.synced ? 0 : this.#shiftOf(header.boot);
+    const [from, to] = [window.from - shift, window.to - shift];
+    if (header.maxTime < from || header.minTime > to || header.high < this.#head) return true;
     if (this.#wanted.letIn === true) return !header.letIn;
     if (delivered !== undefined) return header.high < this.#delivered || header.low > this.#delivered;
-    if (header.minTime < window.from || header.maxTime > window.to) return false;
+    if (header.minTime < from || header.maxTime > to) return false;
     if (header.low < this.#head || (kind === 'connection' && header.low === this.#head)) return false;
     if (this.total + header.count > this.#page.skip && this.postings.length < this.#page.limit) return false;
     this.total += header.count;
@@ -123,22 +129,24 @@ class Collector implements Found {
   }
 
   /** Takes the first `length` numbers of a list. */
-  list(list: readonly number[], length: number, boot: number): void {
+  list({ list, length, boot, synced }: RecentList): void {
     this.#in(boot);
+    const shift = synced ? 0 : this.#shiftOf(boot);
     const stride = this.#stride;
     const { skip, limit, order } = this.#page;
     const step = order === 'asc' ? stride : -stride;
     for (let at = order === 'asc' ? 0 : length - stride; at >= 0 && at < length; at += step) {
-      if (!this.#wants(list, at)) continue;
-      if (this.total >= skip && this.postings.length < limit) this.postings.push(postingAt(list, at, boot, stride));
+      if (!this.#wants(list, at, shift)) continue;
+      if (this.total >= skip && this.postings.length < limit)
+        this.postings.push(postingAt(list, at, boot, stride, shift));
       this.total += 1;
       if (this.done) return;
     }
   }
 
-  #wants(list: readonly number[], at: number): boolean {
+  #wants(list: readonly number[], at: number, shift: number): boolean {
     const { window, kind, headOffset } = this.#wanted;
-    const time = list[at] ?? 0;
+    const time = (list[at] ?? 0) + shift;
     const position = list[at + 1] ?? 0;
     if (time < window.from || time > window.to || position < this.#head) return false;
     if (kind === 'topic') return true;
@@ -158,10 +166,10 @@ class Collector implements Found {
   }
 }
 
-function postingAt(list: readonly number[], at: number, boot: number, stride: number): Posting {
+function postingAt(list: readonly number[], at: number, boot: number, stride: number, shift: number): Posting {
   return {
     boot,
-    time: list[at] ?? 0,
+    time: (list[at] ?? 0) + shift,
     position: list[at + 1] ?? 0,
     flags: stride > 2 ? (list[at + 2] ?? 0) : 0,
     offset: stride > 3 ? (list[at + 3] ?? 0) : 0,

@@ -20,6 +20,9 @@ export interface ChunkHeader {
   readonly quality: ClockQuality;
 }
 
+/** Gives a header with the time that it really was, where that is known by now. */
+export type Correct = (header: ChunkHeader) => ChunkHeader;
+
 /** A chunk as it is stored, with its header as a reader would find it. */
 export interface Chunk {
   readonly header: ChunkHeader;
@@ -163,10 +166,10 @@ export function readChunk(chunk: Buffer, header: ChunkHeader, from: bigint, into
 }
 
 /** Reads the events of the chunk at `place`; one whose checksum is wrong is passed over. */
-export function readEvents(chunk: Buffer, place: EventPlace, into: StoredEvent[]): void {
+export function readEvents(chunk: Buffer, place: EventPlace, into: StoredEvent[], correct: Correct): void {
   const header = readChunkHeader(chunk, place.position);
   if (header === undefined) return;
-  const { wall, quality } = header;
+  const { wall, quality } = correct(header);
   eachRecord(chunk, header, 0, (index, start, end) => {
     const body = readEvent(chunk, start, end);
     if (body === undefined) return false;

@@ -1,6 +1,7 @@
 import { type Clock, reasonOf } from '../base/index.ts';
 import { bootOf, formatMessageId } from '../domain/index.ts';
 import type { Logger } from '../telemetry/index.ts';
+import type { Correct } from './chunk.ts';
 import { type LogPage, readPage } from './reader.ts';
 import type { Segments } from './segments.ts';
 import type { Store } from './store.ts';
@@ -12,6 +13,7 @@ export interface DiskReaderDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly segments: () => Segments;
+  readonly correct: Correct;
   /** Id behind the last committed record. */
   readonly until: () => bigint;
   readonly onDamage: (detail: string) => void;
@@ -29,8 +31,8 @@ export class DiskReader {
   }
 
   read(from: bigint, max: { readonly records: number; readonly bytes: number }): Promise<LogPage> {
-    const { store, until } = this.#deps;
-    return readPage(store, from, until(), max).catch((thrown: unknown) => this.#unreadable(from, thrown));
+    const { store, until, correct } = this.#deps;
+    return readPage(store, from, until(), max, correct).catch((thrown: unknown) => this.#unreadable(from, thrown));
   }
 
   /**

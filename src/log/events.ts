@@ -7,7 +7,7 @@ import {
   type StoredEvent,
 } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
-import { ChunkWriter, readChunkHeader, readEvents } from './chunk.ts';
+import { ChunkWriter, type Correct, readChunkHeader, readEvents } from './chunk.ts';
 import { endOf, eventKey, placeOfKey } from './keys.ts';
 import type { RetentionBounds } from './segments.ts';
 import type { Range, Store, Write } from './store.ts';
@@ -28,6 +28,7 @@ export interface EventsDeps {
   /** Where events may be written by themselves now; undefined where a commit is due that takes them along, or none works. */
   readonly place: () => bigint | undefined;
   readonly onWritten: () => void;
+  readonly correct: Correct;
   /** Whether there is room on the disk for what can be done without. */
   readonly room: () => boolean;
   /** Id behind the last message on disk. */
@@ -136,7 +137,7 @@ export class Events {
       const place = placeOfKey(key);
       // what it is about is not there yet
       if (place.position > this.#deps.committed()) break;
-      readEvents(value, place, events);
+      readEvents(value, place, events, this.#deps.correct);
       next = { position: place.position, offset: place.offset + value.length };
       bytes += value.length;
       if (bytes >= max.bytes) break;
@@ -149,7 +150,7 @@ export class Events {
     const events: StoredEvent[] = [];
     if (!this.#open) return events;
     const value = await this.#deps.store.get(eventKey(place));
-    if (value !== undefined) readEvents(value, place, events);
+    if (value !== undefined) readEvents(value, place, events, this.#deps.correct);
     return events;
   }
 

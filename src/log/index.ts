@@ -29,6 +29,10 @@
  * found by seeking backwards, never by scanning from the front (deleted entries there cost a scan). Ids are contiguous in
  * a boot, so a missing one is counted as lost; so is a record whose checksum is wrong. LevelDB verifies neither.
  *
+ * Time. A chunk says whether its wall time could be believed. Once the clock is set, the distance between it and the
+ * monotonic one changes by what it was wrong before: that is kept for the boot, and what was recorded before is told with
+ * the time that it really was.
+ *
  * Accounting and deletion go by segment: a run of chunks of one boot, of about 1 MiB or an hour. A closed segment's
  * summary (`g` + first id) is written in the batch that opens the next one, so that a start reads one small entry per
  * MiB and the chunks of the last segment, however large the log is. A segment is deleted once it exceeds the history's

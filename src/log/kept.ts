@@ -1,7 +1,7 @@
 import type { Clock } from '../base/index.ts';
 import type { ClockQuality, Message, StoredMessage } from '../domain/index.ts';
 import type { Logger } from '../telemetry/index.ts';
-import { ChunkWriter, readChunk, readChunkHeader } from './chunk.ts';
+import { ChunkWriter, type Correct, readChunk, readChunkHeader } from './chunk.ts';
 import { stateKey } from './keys.ts';
 import type { Store, Write } from './store.ts';
 
@@ -31,13 +31,14 @@ export async function* readKept(
   store: Store,
   prefix: string,
   logger: Logger,
+  correct: Correct,
 ): AsyncIterable<readonly [string, StoredMessage]> {
   const gte = stateKey(prefix);
   const lt = Buffer.concat([gte, Buffer.from([0xff])]);
   for await (const [key, value] of store.entries({ gte, lt })) {
     const header = value.length >= 16 ? readChunkHeader(value, value.readBigUInt64BE(8)) : undefined;
     const messages: StoredMessage[] = [];
-    if (header !== undefined) readChunk(value, header, 0n, messages);
+    if (header !== undefined) readChunk(value, correct(header), 0n, messages);
     const name = key.toString('utf8', 1 + Buffer.byteLength(prefix));
     if (messages[0] !== undefined) yield [name, messages[0]];
     else logger.error({ key: name }, 'a kept message was damaged and is lost');

@@ -40,6 +40,15 @@ export function cursorKey(name: string): Buffer {
   return Buffer.from(`u${name}`);
 }
 
+/** By how much a boot's clock was wrong before it was set. */
+export const shiftPrefix = 'mshift';
+
+export function shiftKey(boot: number): Buffer {
+  const key = Buffer.from(`${shiftPrefix}0000`);
+  key.writeUInt32BE(boot, shiftPrefix.length);
+  return key;
+}
+
 export const bootKey: Buffer = Buffer.from('mboot');
 export const formatKey: Buffer = Buffer.from('mformat');
 

@@ -1,6 +1,7 @@
 import { HoldfastError, reasonOf, type Service, type Timer } from '../base/index.ts';
 import { bootOf, type Message, makeMessageId, type StoredMessage } from '../domain/index.ts';
-import type { Chunk } from './chunk.ts';
+import type { Chunk, Correct } from './chunk.ts';
+import { ClockShifts } from './clock-shifts.ts';
 import { Committer } from './committer.ts';
 import { Cursors, type QueueOptions } from './cursors.ts';
 import type { Deliverer } from './delivery.ts';
@@ -15,14 +16,12 @@ import { damaged, failing, type LogDeps } from './options.ts';
 import type { LogPage } from './reader.ts';
 import { RecentChunks } from './recent.ts';
 import { segmentWrite } from './recovery.ts';
-import { Retention } from './retention.ts';
+import { Retention, shedding } from './retention.ts';
 import { Segments } from './segments.ts';
 import type { Write } from './store.ts';
 
 const reopenDelay = 1_000;
 const housekeeping = 1_000;
-/** Bytes of history that are deleted at a time while there is little room. */
-const shedBytes = 16 * 1024 * 1024;
 
 /** The append-only log. See this folder's `index.ts` for its design. */
 export class Log implements Service {
@@ -31,6 +30,7 @@ export class Log implements Service {
   readonly events: Events;
   readonly #deps: LogDeps;
   readonly #recent: RecentChunks;
+  readonly #shifts = new ClockShifts();
   #segments = new Segments();
   readonly #committer: Committer;
   #committed = 0n;
@@ -50,7 +50,8 @@ export class Log implements Service {
 
   constructor(deps: LogDeps) {
     this.#deps = deps;
-    this.#recent = new RecentChunks(deps.options.recentBytes);
+    const correct: Correct = (header) => this.#shifts.correct(header);
+    this.#recent = new RecentChunks(deps.options.recentBytes, correct);
     const { metrics } = deps;
     this.#disk = new DiskReader({
       store: deps.store,
@@ -58,6 +59,7 @@ export class Log implements Service {
       logger: deps.logger,
       segments: () => this.#segments,
       until: () => this.#committed,
+      correct,
       onDamage: (detail) => deps.health.raise(damaged, detail),
       onAgain: () => this.#announce(),
     });
@@ -66,6 +68,7 @@ export class Log implements Service {
       history: deps.options.history,
       place: () => (this.#committer.idle ? this.#committer.next : undefined),
       committed: () => this.#committed,
+      correct,
       room: () => deps.space.level !== 'full',
       onWritten: () => this.#announce(),
     });
@@ -180,7 +183,7 @@ export class Log implements Service {
 
   /** The messages kept beside the log under keys that start with `prefix`. */
   kept(prefix: string): AsyncIterable<readonly [string, StoredMessage]> {
-    return readKept(this.#deps.store, prefix, this.#deps.logger);
+    return readKept(this.#deps.store, prefix, this.#deps.logger, (header) => this.#shifts.correct(header));
   }
 
   cursor(name: string): bigint | undefined {
@@ -225,6 +228,11 @@ export class Log implements Service {
     return this.#state === 'open';
   }
 
+  /** Milliseconds by which times of that boot were wrong before its clock was set; 0 where that is not known. */
+  shiftOf(boot: number): number {
+    return this.#shifts.of(boot) ?? 0;
+  }
+
   /** Milliseconds since `message` was accepted; undefined where the clocks cannot tell. */
   age(message: StoredMessage): number | undefined {
     const { clock, quality } = this.#deps;
@@ -247,7 +255,9 @@ export class Log implements Service {
   async #open(): Promise<void> {
     const { logger, clock } = this.#deps;
     const begun = clock.monotonic();
-    const { segments, cursors, boot, how } = await openLog(this.#deps);
+    const { segments, cursors, shifts, boot, how } = await openLog(this.#deps);
+    this.#shifts.begin(shifts, boot);
+    this.#lookAtClocks();
     await this.events.open(boot);
     this.#segments = segments;
     this.#cursors.restore(cursors);
@@ -259,6 +269,11 @@ export class Log implements Service {
     const { records, bytes } = segments;
     const took = Math.round(clock.monotonic() - begun);
     logger.info({ records, bytes, boot, how, ms: took }, 'the log is open');
+  }
+
+  #lookAtClocks(): void {
+    const { clock, quality } = this.#deps;
+    this.#shifts.look(clock.wall(), clock.monotonic(), quality());
   }
 
   /** What goes into the batch of a chunk: events, cursors, and the segment that it closes. */
@@ -316,15 +331,15 @@ export class Log implements Service {
   async #tidy(): Promise<void> {
     const { store, clock, quality, options, space } = this.#deps;
     await space.look();
-    if (this.#cursors.dirty) await store.write(this.#cursors.takeWrites(), false);
+    this.#lookAtClocks();
+    const writes = [...this.#cursors.takeWrites(), ...this.#shifts.takeWrites(this.head)];
+    if (writes.length > 0) await store.write(writes, false);
     const queues = this.#cursors.bounds();
     this.#rejecting = queues.some((queue) => !queue.dropsOldest && this.#segments.exceeds(queue));
     const now = { wall: clock.wall(), synced: quality() === 'synced' };
     const pressed = space.level !== 'fine';
-    const maxBytes = pressed
-      ? Math.min(this.#segments.bytes - shedBytes, options.history.maxBytes)
-      : options.history.maxBytes;
-    const gone = this.#segments.trim({ ...options.history, maxBytes }, queues, now);
+    const bounds = pressed ? shedding(options.history, this.#segments.bytes) : options.history;
+    const gone = this.#segments.trim(bounds, queues, now);
     await this.#retention.delete(gone);
     const last = gone.at(-1);
     if (last !== undefined) this.events.messagesDeleted(last.end);

@@ -1,6 +1,6 @@
 import type { StoredMessage } from '../domain/index.ts';
 import { bootOf } from '../domain/index.ts';
-import { readChunk, readChunkHeader } from './chunk.ts';
+import { type Correct, readChunk, readChunkHeader } from './chunk.ts';
 import { chunkPrefix, idKey, idOfKey } from './keys.ts';
 import type { Store } from './store.ts';
 
@@ -20,6 +20,7 @@ export async function readPage(
   from: bigint,
   until: bigint,
   max: { readonly records: number; readonly bytes: number },
+  correct: Correct,
 ): Promise<LogPage> {
   const messages: StoredMessage[] = [];
   const end = idKey(chunkPrefix, until);
@@ -34,7 +35,7 @@ export async function readPage(
     if (header === undefined) continue;
     const chunkEnd = first + BigInt(header.count);
     if (chunkEnd > next) {
-      lost += readChunk(value, header, next, messages);
+      lost += readChunk(value, correct(header), next, messages);
       next = chunkEnd;
       bytes += value.length;
     }

@@ -1,15 +1,17 @@
 import type { StoredMessage } from '../domain/index.ts';
-import { type Chunk, readChunk } from './chunk.ts';
+import { type Chunk, type Correct, readChunk } from './chunk.ts';
 
 /** The chunks committed last, kept in memory so that readers who keep up never touch the disk. */
 export class RecentChunks {
   readonly #maxBytes: number;
+  readonly #correct: Correct;
   #chunks: Chunk[] = [];
   #dropped = 0;
   #bytes = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, correct: Correct) {
     this.#maxBytes = maxBytes;
+    this.#correct = correct;
   }
 
   add(chunk: Chunk): void {
@@ -43,7 +45,7 @@ export class RecentChunks {
     for (let index = low; index < this.#chunks.length; index++) {
       const chunk = this.#chunks[index];
       if (chunk === undefined || messages.length >= max.records || bytes >= max.bytes) break;
-      readChunk(chunk.bytes, chunk.header, next, messages);
+      readChunk(chunk.bytes, this.#correct(chunk.header), next, messages);
       next = chunk.header.first + BigInt(chunk.header.count);
       bytes += chunk.bytes.length;
     }

@@ -1,5 +1,5 @@
 import { readChunkHeader } from './chunk.ts';
-import { bootKey, chunkPrefix, endOf, idKey, idOfKey, segmentPrefix } from './keys.ts';
+import { bootKey, chunkPrefix, endOf, idKey, idOfKey, segmentPrefix, shiftPrefix } from './keys.ts';
 import { decodeSegment, encodeSegment, Segments } from './segments.ts';
 import type { Store, Write } from './store.ts';
 
@@ -7,6 +7,8 @@ import type { Store, Write } from './store.ts';
 export interface Recovered {
   readonly segments: Segments;
   readonly cursors: ReadonlyMap<string, bigint>;
+  /** By how much clocks were wrong before they were set, by boot; milliseconds. */
+  readonly shifts: ReadonlyMap<number, number>;
   /** Highest boot number that the store knows of; 0 = none. */
   readonly boot: number;
   /** First ids of chunks whose header does not read. */
@@ -42,9 +44,14 @@ export async function recover(store: Store): Promise<Recovered> {
     end = first + BigInt(count);
   }
   if (closed.length > 0) await store.write(closed, false);
+  const shifts = new Map<number, number>();
+  const keys = { gte: Buffer.from(shiftPrefix), lt: Buffer.from(`${shiftPrefix}\u00ff`, 'latin1') };
+  for await (const [key, value] of store.entries(keys)) {
+    if (value.length === 8) shifts.set(key.readUInt32BE(shiftPrefix.length), value.readDoubleLE(0));
+  }
   const stored = await store.get(bootKey);
   const noted = stored?.length === 4 ? stored.readUInt32LE(0) : 0;
-  return { segments, cursors, damaged, boot: Math.max(noted, Number(end >> 40n)) };
+  return { segments, cursors, shifts, damaged, boot: Math.max(noted, Number(end >> 40n)) };
 }
 
 export function segmentWrite(segment: Parameters<typeof encodeSegment>[0]): Write {

@@ -1,9 +1,17 @@
 import type { Logger, Metrics } from '../telemetry/index.ts';
 import { chunkPrefix, idKey, segmentPrefix } from './keys.ts';
-import type { Segment } from './segments.ts';
+import type { RetentionBounds, Segment } from './segments.ts';
 import type { Store } from './store.ts';
 
 const compactionBytes = 8 * 1024 * 1024;
+
+/** Bytes of history that are deleted at a time while there is little room. */
+const shedBytes = 16 * 1024 * 1024;
+
+/** The history's bounds while there is little room: less than there is. */
+export function shedding(history: RetentionBounds, bytes: number): RetentionBounds {
+  return { ...history, maxBytes: Math.min(history.maxBytes, bytes - shedBytes) };
+}
 
 /** Deletes segments and gives their space back: LevelDB keeps the space of deleted entries until it is compacted. */
 export class Retention {

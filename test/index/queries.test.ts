@@ -27,6 +27,25 @@ describe('what is recorded', () => {
     expect((await index.messageRecords('', always, first)).total).toBe(0);
   });
 
+  it('before the clock was set is found at the time that it really was, once that is known', async () => {
+    const log = new FakeLog();
+    log.append({ clientId: 'c@app', topic: 't' }, 1_000, 'unsynced');
+    log.append({ clientId: 'c@app', topic: 't' }, 5_000, 'unsynced');
+    log.append({ clientId: 'c@app', topic: 't' }, 1_000_009_000);
+    const { index, clock } = await started(new MemoryStore(), log, { flushPostings: 4 });
+    await pass(clock, 1_000);
+    const at = async (from: number, to: number) => {
+      const { total, rows } = await index.messageRecords('c@app', { from, to }, first);
+      expect((await index.topicMessages('t', { from, to }, first)).total).toBe(total);
+      return rows.map(({ time }) => time);
+    };
+    expect(await at(0, 10_000)).toEqual([1_000, 5_000]);
+    log.shifts.set(1, 1_000_000_000);
+    expect(await at(0, 10_000)).toEqual([]);
+    expect(await at(1_000_002_000, 1_000_010_000)).toEqual([1_000_005_000, 1_000_009_000]);
+    expect(await at(0, Number.MAX_SAFE_INTEGER)).toEqual([1_000_001_000, 1_000_005_000, 1_000_009_000]);
+  });
+
   it('is exactly the topic, not those below', async () => {
     const log = new FakeLog();
     log.append({ topic: 'a/b' }, 1_000);

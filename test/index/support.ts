@@ -36,6 +36,8 @@ export class FakeLog implements IndexedLog {
   #position = 0;
   #offset = 0;
   head = makeMessageId(1, 0);
+  /** By how much times of a boot were wrong. */
+  readonly shifts = new Map<number, number>();
   eventHead: EventPlace = { position: 0n, offset: 0 };
   readonly events: IndexedLog['events'];
 
@@ -48,6 +50,10 @@ export class FakeLog implements IndexedLog {
       read: (from, max) => this.readEvents(from, max),
       at: (place) => this.eventsAt(place),
     };
+  }
+
+  shiftOf(boot: number): number {
+    return this.shifts.get(boot) ?? 0;
   }
 
   get next(): bigint {

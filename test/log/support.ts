@@ -1,4 +1,4 @@
-import type { Message, StoredMessage } from '../../src/domain/index.ts';
+import type { ClockQuality, Message, StoredMessage } from '../../src/domain/index.ts';
 import { type DiskSpace, Log, type LogOptions, type NumberFile, type Store } from '../../src/log/index.ts';
 import { Health, Metrics, silentLogger } from '../../src/telemetry/index.ts';
 import { FakeClock } from '../support/fake-clock.ts';
@@ -23,7 +23,13 @@ export interface Bench {
 
 export function makeLog(
   store: Store,
-  given: { clock?: FakeClock; bootFile?: NumberFile; space?: DiskSpace; options?: Partial<LogOptions> } = {},
+  given: {
+    clock?: FakeClock;
+    bootFile?: NumberFile;
+    space?: DiskSpace;
+    quality?: () => ClockQuality;
+    options?: Partial<LogOptions>;
+  } = {},
 ): Bench {
   const clock = given.clock ?? new FakeClock();
   const health = new Health(clock);
@@ -33,7 +39,7 @@ export function makeLog(
     bootFile: given.bootFile ?? new MemoryNumberFile(),
     space: given.space ?? new FakeDisk(),
     clock,
-    quality: () => 'synced',
+    quality: given.quality ?? (() => 'synced'),
     logger: silentLogger,
     metrics,
     health,
