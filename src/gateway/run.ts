@@ -19,6 +19,8 @@ export async function run(
   deps: { clock: Clock; version: string; env: Readonly<Record<string, string | undefined>> },
 ): Promise<number> {
   const { clock, version, env } = deps;
+  // what devices say is nobody else's business
+  process.umask(0o077);
   const logger = createLogger({ level: config.log.level, format: config.log.format });
   const notifier = new Notifier({ env, clock, logger: logger.child('systemd') });
   const crashed = new Promise<string>((resolve) => {

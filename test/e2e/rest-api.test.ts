@@ -1,4 +1,4 @@
-import { existsSync, rmSync } from 'node:fs';
+import { existsSync, rmSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -504,6 +504,19 @@ describe('beside the API', () => {
     const openapi = JSON.parse((await curl([], '/openapi.json')).text);
     expect(Object.keys(openapi.paths).filter((path) => path.startsWith('/openapi/')).length).toBe(13);
     expect((await curl([], '/')).text).toContain('<!doctype html>');
+  });
+
+  it('nothing that is kept can be read by others', () => {
+    for (const name of [
+      'log/CURRENT',
+      'index/CURRENT',
+      'sessions/CURRENT',
+      'tokens.jsonl',
+      'identity.json',
+      'ballast',
+    ]) {
+      expect([name, statSync(join(daemon.stateDir, name)).mode & 0o077]).toEqual([name, 0]);
+    }
   });
 
   it('what is asked for is logged without any secret', () => {
