@@ -1,6 +1,6 @@
 import type { Connected, Disconnected, QoS, StoredEvent } from '../domain/index.ts';
 
-/** Wall times in milliseconds, both ends included. */
+/** Wall times in milliseconds, both ends included; empty where `to` is before `from`. */
 export interface TimeWindow {
   readonly from: number;
   readonly to: number;

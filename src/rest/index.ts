@@ -18,18 +18,7 @@
  * Spaces and bytes above 0x7F in the URL, which node:http does not take, are encoded before it sees them
  * (`request-line.ts`). No CORS; the Host header means nothing; no client is told anything of the inside.
  */
-export type {
-  ConnectionRecord,
-  DeliveryRecord,
-  MessageRecord,
-  OnlineClient,
-  PageOf,
-  Presence,
-  Queries,
-  Rows,
-  Subscription,
-  TimeWindow,
-} from './queries.ts';
+export type { OnlineClient, Presence, Queries, Subscription } from './queries.ts';
 export type { ApiIdentity, Publisher } from './route.ts';
 export { type HttpLimits, type RestDeps, type RestListen, RestServer } from './server.ts';
 export type { StatusSource } from './status-page.ts';

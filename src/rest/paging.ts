@@ -1,4 +1,4 @@
-import type { PageOf } from './queries.ts';
+import type { PageOf } from '../index/index.ts';
 
 /** The rows of page `currentPage` (from 1). */
 export function pageOf(

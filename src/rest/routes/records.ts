@@ -1,4 +1,5 @@
 import { formatMessageId, type Network } from '../../domain/index.ts';
+import type { ConnectionRecord } from '../../index/index.ts';
 import { pageOf } from '../paging.ts';
 import {
   clientid,
@@ -13,7 +14,6 @@ import {
   windowErrors,
   windowOf,
 } from '../parameters.ts';
-import type { ConnectionRecord } from '../queries.ts';
 import { type Context, type Route, route } from '../route.ts';
 import * as is from '../schemas.ts';
 

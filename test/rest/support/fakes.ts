@@ -4,15 +4,11 @@ import type {
   ConnectionRecord,
   DeliveryRecord,
   MessageRecord,
-  OnlineClient,
   PageOf,
-  Presence,
-  Publisher,
-  Queries,
   Rows,
-  Subscription,
   TimeWindow,
-} from '../../../src/rest/index.ts';
+} from '../../../src/index/index.ts';
+import type { OnlineClient, Presence, Publisher, Queries, Subscription } from '../../../src/rest/index.ts';
 
 /** 2021-08-28 18:23:09.718 in Shanghai. */
 export const recorded = Date.UTC(2021, 7, 28, 10, 23, 9, 718);
