@@ -27,7 +27,8 @@
  * What is answered with what, where the RFCs leave a choice: an empty NON and a stray ACK or RST get nothing; a CON
  * response nobody waits for gets RST; a CON with a critical option that is unknown gets 4.02, a NON gets RST (§5.4.1);
  * If-Match and If-None-Match get 4.12; overload gets 5.03 with Max-Age 1, a NON nothing; while stopping, new requests
- * get nothing, so that a client's retransmission finds the next process.
+ * get nothing, so that a client's retransmission finds the next process; from a socket that outlives this one they are
+ * taken until no answer is due, since what was read is not there for the next.
  *
  * Invariants
  * - A `Peer` is in the table while something refers to it, and only then.

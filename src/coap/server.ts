@@ -149,7 +149,10 @@ export class CoapServer implements Service {
     }
   }
 
-  /** Takes no more requests, waits a little for answers that are due, and gives the rest up. */
+  /**
+   * Takes no more requests, waits a little for answers that are due, and gives the rest up. From a socket that somebody
+   * holds it goes on taking them meanwhile: what it leaves there is read by the next process, what it drops is not.
+   */
   async stop(): Promise<void> {
     if (this.#state === 'running' && this.#exchanges.size > 0) {
       this.#state = 'draining';
@@ -224,7 +227,8 @@ export class CoapServer implements Service {
 
   #received(transport: Transport, datagram: Buffer, address: string, port: number): void {
     if (this.#state === 'stopped') return;
-    this.#dispatcher.received(transport, datagram, address, port, this.#state === 'running');
+    const taking = this.#state === 'running' || transport.held === true;
+    this.#dispatcher.received(transport, datagram, address, port, taking);
     if (this.#exchanges.size > 0) this.#armTick();
   }
 

@@ -11,6 +11,8 @@ export interface Transport {
   /** Where it listens, unique among transports, e.g. `coap://127.0.0.1:5683`. */
   readonly url: string;
   readonly secure: boolean;
+  /** Whether another process holds the socket too: what is not read here is read by who comes next. */
+  readonly held?: boolean;
   /** @throws HoldfastError `start_failed` if the address cannot be bound. */
   start(listener: TransportListener): Promise<void>;
   /** May throw; a datagram that was not sent is lost, as on the way. The bytes must not change afterwards. */

@@ -8,6 +8,8 @@ export interface UdpAddress {
   readonly address: string;
   /** 0: any free one. */
   readonly port: number;
+  /** A descriptor that is bound to it already, and that the service manager goes on holding. */
+  readonly fd?: number;
 }
 
 export interface UdpOptions extends UdpAddress {
@@ -22,12 +24,14 @@ const defaultReceiveBuffer = 2 * 1024 * 1024;
 /** CoAP over UDP at one address. Joins no multicast group. */
 export class UdpTransport implements Transport {
   readonly secure = false;
+  readonly held: boolean;
   readonly #options: UdpOptions;
   readonly #ipv6: boolean;
   #socket: Socket | undefined;
 
   constructor(options: UdpOptions) {
     this.#options = options;
+    this.held = options.fd !== undefined;
     this.#ipv6 = options.address.includes(':');
   }
 
@@ -43,13 +47,14 @@ export class UdpTransport implements Transport {
   }
 
   start(listener: TransportListener): Promise<void> {
-    const { address, port, receiveBuffer = defaultReceiveBuffer } = this.#options;
+    const { address, port, fd, receiveBuffer = defaultReceiveBuffer } = this.#options;
     const ipv6Only = this.#options.ipv6Only ?? address !== '::';
     const family = this.#ipv6 ? 6 : 4;
     const socket = createSocket({
       type: this.#ipv6 ? 'udp6' : 'udp4',
       ...(this.#ipv6 ? { ipv6Only } : {}),
-      recvBufferSize: receiveBuffer,
+      // the buffer of a socket that is held is its unit's choice, and may be larger than this process could ask for
+      ...(fd === undefined ? { recvBufferSize: receiveBuffer } : {}),
       // Peers are IP literals: nothing to look up. Saves a quarter of the cost of a send.
       lookup: (host, _options, done) => done(null, host, family),
     });
@@ -64,7 +69,7 @@ export class UdpTransport implements Transport {
         );
       };
       socket.once('error', refused);
-      socket.bind({ address, port, exclusive: true }, () => {
+      socket.bind(fd === undefined ? { address, port, exclusive: true } : { fd, exclusive: true }, () => {
         socket.off('error', refused);
         socket.on('error', (reason) => listener.failed(reason));
         this.#socket = socket;
@@ -92,8 +97,12 @@ export class UdpTransport implements Transport {
 export function udpTransports(addresses: readonly UdpAddress[], receiveBuffer = defaultReceiveBuffer): UdpTransport[] {
   const ipv4Ports = new Set(addresses.filter(({ address }) => !address.includes(':')).map(({ port }) => port));
   return addresses.map(
-    ({ address, port }) =>
-      new UdpTransport({ address, port, receiveBuffer, ipv6Only: address !== '::' || ipv4Ports.has(port) }),
+    (one) =>
+      new UdpTransport({
+        ...one,
+        receiveBuffer,
+        ipv6Only: one.address !== '::' || ipv4Ports.has(one.port),
+      }),
   );
 }
 

@@ -15,12 +15,14 @@ import {
 import { AtomicNumberFile, LevelStore, Log, StateDisk } from '../log/index.ts';
 import { Pipeline } from '../pipeline/index.ts';
 import type { RestServer } from '../rest/index.ts';
+import type { InheritedSocket } from '../systemd/index.ts';
 import { Health, type Logger, Metrics } from '../telemetry/index.ts';
 import { Upstream } from '../upstream/index.ts';
 import { ClockWatch } from './clock-quality.ts';
+import { coapAddresses } from './coap-addresses.ts';
 import { type ControlRequest, ControlSocket } from './control.ts';
 import type { Identity } from './identity.ts';
-import { addressOf, logOptions, mqttListeners, sessionLimits, stateFile, upstreamOptions } from './options.ts';
+import { logOptions, mqttListeners, sessionLimits, stateFile, upstreamOptions } from './options.ts';
 import { GatewayPresence } from './presence.ts';
 import { processFigures, queryIndex, restServer, tokenStore } from './rest.ts';
 import { type StatusReport, stateOf } from './status.ts';
@@ -31,6 +33,8 @@ export interface GatewayDeps {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly version: string;
+  /** What the service manager holds for CoAP. */
+  readonly sockets?: readonly InheritedSocket[];
   /** The command line changed the users: the configuration is to be read again, since who may come in may hang on it. */
   readonly usersChanged: () => Promise<void>;
 }
@@ -144,12 +148,7 @@ export class Gateway {
         maxSubscriptions: limits.subscriptionsPerClient,
       },
     });
-    this.#transports = udpTransports(
-      config.coap.listen.map((url) => {
-        const { host, port } = addressOf(url, 5683);
-        return { address: host, port };
-      }),
-    );
+    this.#transports = udpTransports(coapAddresses(config.coap.listen, deps.sockets ?? [], logger.child('coap')));
     this.#coap = new CoapServer({
       transports: this.#transports,
       clock,

@@ -1,7 +1,7 @@
 import { mkdir } from 'node:fs/promises';
 import { type Clock, reasonOf } from '../base/index.ts';
 import { type Config, changedKeys, type LoadResult } from '../config/index.ts';
-import { Notifier, Watchdog } from '../systemd/index.ts';
+import { Notifier, takeSockets, Watchdog } from '../systemd/index.ts';
 import { createLogger } from '../telemetry/index.ts';
 import { Gateway } from './gateway.ts';
 import { loadIdentity } from './identity.ts';
@@ -16,12 +16,13 @@ const statusInterval = 10_000;
 export async function run(
   config: Config,
   load: () => LoadResult | Promise<LoadResult>,
-  deps: { clock: Clock; version: string; env: Readonly<Record<string, string | undefined>> },
+  deps: { clock: Clock; version: string; env: Record<string, string | undefined> },
 ): Promise<number> {
   const { clock, version, env } = deps;
   // what devices say is nobody else's business
   process.umask(0o077);
   const logger = createLogger({ level: config.log.level, format: config.log.format });
+  const sockets = takeSockets(env);
   const notifier = new Notifier({ env, clock, logger: logger.child('systemd') });
   const crashed = new Promise<string>((resolve) => {
     for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
@@ -69,7 +70,7 @@ export async function run(
   try {
     await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
     const identity = await loadIdentity(config.stateDir, config.app.id);
-    running = new Gateway({ config, identity, clock, logger, version, usersChanged: reload });
+    running = new Gateway({ config, identity, clock, logger, version, sockets, usersChanged: reload });
     await running.start();
   } catch (thrown) {
     logger.error({ reason: reasonOf(thrown) }, 'holdfast did not start');

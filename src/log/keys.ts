@@ -51,6 +51,8 @@ export function shiftKey(boot: number): Buffer {
 
 export const bootKey: Buffer = Buffer.from('mboot');
 export const formatKey: Buffer = Buffer.from('mformat');
+/** The format that is described here, and the highest one that is read. */
+export const format = 1;
 
 /** The first key behind every key that starts with `letter`. */
 export function endOf(letter: string): Buffer {

@@ -1,6 +1,6 @@
 import { HoldfastError } from '../base/index.ts';
 import { formatMessageId, maxBoot } from '../domain/index.ts';
-import { bootKey, formatKey } from './keys.ts';
+import { bootKey, format, formatKey } from './keys.ts';
 import { damaged, type LogDeps } from './options.ts';
 import { type Recovered, recover } from './recovery.ts';
 import type { StoreOpening } from './store.ts';
@@ -32,7 +32,7 @@ export async function openLog(
   await store.write(
     [
       { type: 'put', key: bootKey, value: number },
-      { type: 'put', key: formatKey, value: Buffer.from('1') },
+      { type: 'put', key: formatKey, value: Buffer.from(`${format}`) },
     ],
     true,
   );

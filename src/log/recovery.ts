@@ -1,5 +1,6 @@
+import { HoldfastError } from '../base/index.ts';
 import { readChunkHeader } from './chunk.ts';
-import { bootKey, chunkPrefix, endOf, idKey, idOfKey, segmentPrefix, shiftPrefix } from './keys.ts';
+import { bootKey, chunkPrefix, endOf, format, formatKey, idKey, idOfKey, segmentPrefix, shiftPrefix } from './keys.ts';
 import { decodeSegment, encodeSegment, Segments } from './segments.ts';
 import type { Store, Write } from './store.ts';
 
@@ -15,8 +16,12 @@ export interface Recovered {
   readonly damaged: readonly bigint[];
 }
 
-/** Reads cursors and segments, and the chunks behind the last closed segment: little, however large the store is. */
+/**
+ * Reads cursors and segments, and the chunks behind the last closed segment: little, however large the store is.
+ * @throws HoldfastError `start_failed` where a later version wrote it, in a format that this one does not know.
+ */
 export async function recover(store: Store): Promise<Recovered> {
+  await checkFormat(store);
   const cursors = new Map<string, bigint>();
   for await (const [key, value] of store.entries({ gte: Buffer.from('u'), lt: endOf('u') })) {
     if (value.length === 8) cursors.set(key.toString('utf8', 1), value.readBigUInt64BE(0));
@@ -52,6 +57,16 @@ export async function recover(store: Store): Promise<Recovered> {
   const stored = await store.get(bootKey);
   const noted = stored?.length === 4 ? stored.readUInt32LE(0) : 0;
   return { segments, cursors, shifts, damaged, boot: Math.max(noted, Number(end >> 40n)) };
+}
+
+/** What reads as nothing known is not a reason: damage is dealt with record by record. */
+async function checkFormat(store: Store): Promise<void> {
+  const found = (await store.get(formatKey))?.toString('latin1') ?? '';
+  if (!/^\d{1,9}$/.test(found) || Number(found) <= format) return;
+  throw new HoldfastError(
+    'start_failed',
+    `the log is in format ${found}, and this version of holdfast knows format ${format} at most: it was written by a later version, so install that one again; nothing was changed`,
+  );
 }
 
 export function segmentWrite(segment: Parameters<typeof encodeSegment>[0]): Write {

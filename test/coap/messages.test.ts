@@ -309,6 +309,23 @@ describe('stop', () => {
     expect(wire.clock.armed).toEqual([]);
   });
 
+  it('from a socket that somebody holds goes on taking requests until no answer is due', async () => {
+    wire.transport.held = true;
+    wire.answer = () => undefined;
+    wire.receive(request({ mid: 1 }));
+    const stopped = wire.server.stop();
+    const first = wire.last();
+    wire.receive(request({ mid: 2 }));
+    const second = wire.last();
+    first.respond({ code: codes.changed });
+    expect(wire.transport.listener).toBeDefined();
+    second.respond({ code: codes.changed });
+    expect(wire.take()).toMatchObject([{ mid: 1 }, { mid: 2, code: '2.04' }]);
+    await stopped;
+    expect(wire.transport.listener).toBeUndefined();
+    expect(wire.clock.armed).toEqual([]);
+  });
+
   it('gives up an answer that does not come, and ignores it later', async () => {
     wire.answer = () => undefined;
     wire.receive(request({ mid: 1 }));

@@ -35,6 +35,7 @@ const typeNames = ['CON', 'NON', 'ACK', 'RST'] as const;
 export class MemoryTransport implements Transport {
   readonly url = 'coap://memory:5683';
   readonly secure = false;
+  held = false;
   readonly sent: Sent[] = [];
   listener: TransportListener | undefined;
   /** Thrown by the next sends, as `dgram` does. */

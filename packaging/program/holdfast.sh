@@ -1,0 +1,8 @@
+#!/bin/sh
+# The program with the settings of its service, which come from systemd where it started this.
+if [ -z "${INVOCATION_ID:-}" ] && [ -r /etc/default/holdfast ]; then
+	set -a
+	. /etc/default/holdfast
+	set +a
+fi
+exec @LIB@/bin/node @FLAGS@ @LIB@/holdfast.mjs "$@"
