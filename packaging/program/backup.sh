@@ -26,6 +26,8 @@ while [ "$pid" != 0 ] && grep -h '^State:' /proc/"$pid"/task/*/status 2>/dev/nul
 done
 cd $state
 for path in *; do
+	# made anew by itself
+	case $path in ballast | index) continue ;; esac
 	if [ -d "$path" ]; then
 		mkdir "$copy/$path"
 		for file in "$path"/*; do

@@ -8,7 +8,7 @@ install_package() {
   same "$suite: it starts at boot" enabled "$(in_box systemctl is-enabled holdfast.service)"
   has "$suite: the next step is printed" 'holdfast user add NAME' "$output"
   has "$suite: it listens on loopback only" \
-    '"listeners": [ "coap://127.0.0.1:5683", "mqtt://127.0.0.1:1883" ],' "$(in_box holdfast status --json | tr -s ' \n' ' ')"
+    '"listeners": [ "coap://127.0.0.1:5683", "mqtt://127.0.0.1:1883", "http://127.0.0.1:8080" ],' "$(in_box holdfast status --json | tr -s ' \n' ' ')"
   same "$suite: the configuration is for the daemon to read, not for the world" 'root:holdfast 640' \
     "$(in_box stat -c '%U:%G %a' /etc/holdfast/holdfast.toml)"
   same "$suite: systemd-analyze verify, where it is installed" '' \
