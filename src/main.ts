@@ -1,6 +1,6 @@
 import { systemClock } from './base/index.ts';
 import { main } from './cli/index.ts';
-import { UsersFile } from './connections/index.ts';
+import { PskFile, UsersFile } from './connections/index.ts';
 import { askDaemon, loadIdentity, run } from './gateway/index.ts';
 
 /** The program: the command line, with the world it works on. */
@@ -14,6 +14,7 @@ process.exitCode = await main(process.argv.slice(2), {
   run: (config, load) => run(config, load, { clock: systemClock, version: HOLDFAST_VERSION, env }),
   ask: (config, request) => askDaemon(config.stateDir, request, systemClock),
   users: (path) => new UsersFile(path),
+  psks: (path) => new PskFile(path),
   identity: (config) => loadIdentity(config.stateDir, config.app.id),
   stdout,
   stderr,

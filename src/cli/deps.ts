@@ -19,6 +19,14 @@ export interface Users {
   setPassword(name: string, password: string): Promise<void>;
 }
 
+/** The file of pre-shared keys, as far as the command line changes it. */
+export interface Psks {
+  /** The key in hexadecimal; made up where `hex` is undefined. */
+  add(identity: string, hex?: string): Promise<string>;
+  remove(identity: string): Promise<void>;
+  list(): Promise<readonly string[]>;
+}
+
 /** The world as the command line sees it. */
 export interface CliDeps {
   /** Runs the daemon to its end and gives the exit code. `load` reads the configuration again. */
@@ -26,6 +34,7 @@ export interface CliDeps {
   /** Asks the daemon on the configuration's state directory; undefined where none answers. */
   ask(config: Config, request: 'status' | 'reload_users'): Promise<unknown>;
   users(path: string): Users;
+  psks(path: string): Psks;
   identity(config: Config): Promise<{ readonly appClientId: string; readonly appClientSecret: string }>;
   readonly stdout: Output;
   readonly stderr: Output;

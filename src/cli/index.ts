@@ -5,5 +5,5 @@
  * as `CliDeps`. Results go to standard output, all else to standard error. A password is never an argument, since every
  * user of the machine can read those.
  */
-export { type CliDeps, exitCodes, type Input, type Output, type Users } from './deps.ts';
+export { type CliDeps, exitCodes, type Input, type Output, type Psks, type Users } from './deps.ts';
 export { main } from './main.ts';

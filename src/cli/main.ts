@@ -10,9 +10,10 @@ import {
 } from '../config/index.ts';
 import { type CliDeps, exitCodes } from './deps.ts';
 import { readPassword } from './password.ts';
+import { addPskCommands } from './psk.ts';
 import { formatStatus } from './status.ts';
 
-interface Common {
+export interface Common {
   readonly config: string | undefined;
   readonly set: readonly string[];
 }
@@ -59,7 +60,7 @@ export async function main(argv: readonly string[], deps: CliDeps): Promise<numb
 
 function parserOf(argv: readonly string[], commands: Commands): Argv<Common> {
   const name = (y: Argv<Common>) => y.positional('name', { type: 'string', demandOption: true, describe: 'User name' });
-  return yargs([...argv])
+  const parser = yargs([...argv])
     .scriptName('holdfast')
     .usage('$0 <command>\n\nEdge gateway: CoAP and MQTT in, one durable log, MQTT out.')
     .parserConfiguration({ 'boolean-negation': false, 'parse-numbers': false, 'parse-positional-numbers': false })
@@ -132,7 +133,8 @@ function parserOf(argv: readonly string[], commands: Commands): Argv<Common> {
       (y) => y,
       () => commands.version(),
     )
-    .demandCommand(1, 'expected a command')
+    .demandCommand(1, 'expected a command');
+  return addPskCommands(parser, commands)
     .strict()
     .version(false)
     .help()
@@ -217,6 +219,25 @@ class Commands {
   async listUsers(args: Common): Promise<void> {
     const users = await this.#deps.users(this.#config(args, true).auth.usersFile).list();
     this.#deps.stdout.write(users.map((user) => `${user}\n`).join(''));
+  }
+
+  async addPsk(args: Common, identity: string, generate: boolean): Promise<void> {
+    const config = this.#config(args, true);
+    const hex = generate ? undefined : await readPassword(this.#deps.stdin, this.#deps.stderr, 'key');
+    const key = await this.#deps.psks(config.auth.pskFile).add(identity, hex);
+    if (generate) this.#deps.stdout.write(`Key of ${identity}, shown this once: ${key}\n`);
+    await this.#told(config, `Identity ${identity} was added.`);
+  }
+
+  async removePsk(args: Common, identity: string): Promise<void> {
+    const config = this.#config(args, true);
+    await this.#deps.psks(config.auth.pskFile).remove(identity);
+    await this.#told(config, `Identity ${identity} was removed.`);
+  }
+
+  async listPsks(args: Common): Promise<void> {
+    const identities = await this.#deps.psks(this.#config(args, true).auth.pskFile).list();
+    this.#deps.stdout.write(identities.map((one) => `${one}\n`).join(''));
   }
 
   async credentials(args: Common): Promise<void> {

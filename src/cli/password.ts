@@ -7,22 +7,22 @@ const maxLine = 4_096;
  * On a terminal asks twice and shows nothing; else the first line of the input.
  * @throws HoldfastError `bad_request` where there is none, or the two differ.
  */
-export async function readPassword(stdin: Input, stderr: Output): Promise<string> {
+export async function readPassword(stdin: Input, stderr: Output, what = 'password'): Promise<string> {
   const lines = new Lines(stdin);
   if (stdin.isTTY !== true || stdin.setRawMode === undefined) {
     const line = await lines.next(false);
-    if (line === undefined || line === '') throw new HoldfastError('bad_request', 'no password on standard input');
+    if (line === undefined || line === '') throw new HoldfastError('bad_request', `no ${what} on standard input`);
     return line;
   }
   stdin.setRawMode(true);
   try {
-    stderr.write('Password: ');
+    stderr.write(`${what.charAt(0).toUpperCase()}${what.slice(1)}: `);
     const first = await lines.next(true);
     stderr.write('\nAgain: ');
     const second = await lines.next(true);
     stderr.write('\n');
-    if (first === undefined || first === '') throw new HoldfastError('bad_request', 'no password');
-    if (first !== second) throw new HoldfastError('bad_request', 'the two passwords differ');
+    if (first === undefined || first === '') throw new HoldfastError('bad_request', `no ${what}`);
+    if (first !== second) throw new HoldfastError('bad_request', `the two ${what}s differ`);
     return first;
   } finally {
     stdin.setRawMode(false);

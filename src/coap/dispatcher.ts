@@ -11,10 +11,9 @@ import type { RequestHandler } from './message-layer.ts';
 import type { Observations } from './observations.ts';
 import type { CoapOptions } from './options.ts';
 import type { Outbox } from './outbox.ts';
-import type { Peer, PeerTable } from './peers.ts';
+import type { Peer } from './peers.ts';
 import { replyOf, writeBare } from './reply.ts';
 import type { Representations } from './representations.ts';
-import type { Transport } from './transport.ts';
 import type { Uploads } from './uploads.ts';
 
 export interface DispatcherDeps {
@@ -23,8 +22,7 @@ export interface DispatcherDeps {
   readonly handler: RequestHandler;
   readonly counters: CoapCounters;
   readonly now: () => number;
-  readonly send: (transport: Transport, datagram: Uint8Array, address: string, port: number) => void;
-  readonly peers: PeerTable;
+  readonly send: (peer: Peer, datagram: Uint8Array) => void;
   readonly deduplicator: Deduplicator;
   readonly outbox: Outbox;
   readonly exchanges: Exchanges;
@@ -42,18 +40,17 @@ export class Dispatcher {
   }
 
   /** `accepting`: whether new requests are taken; acknowledgements and duplicates always are. */
-  received(transport: Transport, datagram: Buffer, address: string, port: number, accepting: boolean): void {
-    const { counters, peers } = this.#deps;
-    if (port === 0) {
+  received(peer: Peer, datagram: Buffer, accepting: boolean): void {
+    const { counters } = this.#deps;
+    if (peer.port === 0) {
       counters.ignored.add();
       return;
     }
     const message = decode(datagram);
     if (message.problem !== undefined) {
-      this.#malformed(message, transport, address, port);
+      this.#malformed(message, peer);
       return;
     }
-    const peer = peers.at(transport, address, port);
     const { type, code } = message;
     if (code === codes.empty) this.#empty(peer, message);
     else if (classOf(code) === 0) {
@@ -64,11 +61,11 @@ export class Dispatcher {
   }
 
   /** RFC 7252 §4.2, §4.3: a CON that cannot be read is rejected, anything else is silently ignored. */
-  #malformed({ problem, type, messageId }: Malformed, transport: Transport, address: string, port: number): void {
+  #malformed({ problem, type, messageId }: Malformed, peer: Peer): void {
     this.#deps.counters.parseErrors.add();
     if (problem !== 'format' || type !== types.con) return;
     this.#deps.counters.resetsSent.add();
-    this.#deps.send(transport, encodeEmpty(types.rst, messageId), address, port);
+    this.#deps.send(peer, encodeEmpty(types.rst, messageId));
   }
 
   #empty(peer: Peer, { type, messageId }: Message): void {
@@ -83,7 +80,7 @@ export class Dispatcher {
 
   #reset(peer: Peer, messageId: number): void {
     this.#deps.counters.resetsSent.add();
-    this.#deps.send(peer.transport, encodeEmpty(types.rst, messageId), peer.address, peer.port);
+    this.#deps.send(peer, encodeEmpty(types.rst, messageId));
   }
 
   #request(peer: Peer, message: Message, accepting: boolean): void {
@@ -164,16 +161,16 @@ export class Dispatcher {
     switch (deduplicator.state(slot)) {
       case seen.acknowledged:
       case seen.separate:
-        send(peer.transport, encodeEmpty(types.ack, messageId), peer.address, peer.port);
+        send(peer, encodeEmpty(types.ack, messageId));
         break;
       case seen.code: {
         const bare = writeBare(types.ack, deduplicator.code(slot), messageId, datagram, 4, 4 + tokenLength);
-        send(peer.transport, bare, peer.address, peer.port);
+        send(peer, bare);
         break;
       }
       case seen.reply: {
         const reply = deduplicator.reply(slot);
-        if (reply !== undefined) send(peer.transport, reply, peer.address, peer.port);
+        if (reply !== undefined) send(peer, reply);
         break;
       }
     }

@@ -42,11 +42,42 @@
  * is active (remembered requests, representations, queued notifications, idle uploads), otherwise the new one is
  * refused.
  *
+ * Over a secure transport (`dtls/`) an endpoint is a session, not an address: a `Peer` has the transport's session, is found
+ * by its id, and its address is the session's current one, so that what is sent follows a peer that moved (RFC 9146), and a
+ * retransmission from the new address is known for one. When the session ends, its observations end as `gone` and what was
+ * queued for it is dropped. The session's identity is the endpoint's; the resources take it for the user name.
+ *
+ * DTLS 1.2 (RFC 6347, 7925) on the primitives of `node:crypto`, which is used in `dtls/` alone: `DtlsServer` is pure, datagrams and
+ * the time in, datagrams and contents out; `DtlsTransport` gives it a carrier and a clock.
+ *
+ *     datagram → parseRecord ┬ epoch 0: HelloGate (cookie; keeps nothing) → ServerHandshake → EstablishedSessions
+ *                            └ epoch 1: the handshake's keys, else the session's by connection id, else by address
+ *
+ * - Nothing is kept of a hello without a valid cookie; the answers to such are shorter than it, and bounded in a second.
+ * - A session ends by: its authentic close_notify or fatal alert, silence (a day), its key changed or gone, the bound on
+ *   sessions (the one silent longest), or another session at its address whose Finished was verified. Nothing that is not
+ *   authentic ends it or moves it.
+ * - A wrong key and an identity that is not there fail alike: decrypt_error after the client's Finished (RFC 4279 §2).
+ * - With a certificate (ECDSA, P-256) ECDHE suites are offered too; a client's certificate may be asked for, its subject's
+ *   common name is the identity. There is no revocation list; a session outlives the certificate it began with.
+ * - Sessions without the extended master secret (RFC 7627) are not resumed. Renegotiation is refused.
+ * - What is not authentic is dropped and counted, but for the Finished of a handshake, which fails it: only there can the
+ *   two ends have other keys, and who can send it from the client's address can send the client an alert as well. Keys are wiped when a session, a handshake or a cached session goes.
+ *
+ * Other than the RFCs: a ClientHello's first fragment must reach beyond the cookie; a ChangeCipherSpec is not waited for, the
+ * epoch says the same; an address change is followed without a probe of the path (RFC 9146 §6 leaves that open);
+ * max_fragment_length and record_size_limit are not answered.
+ *
  * Time: one tick of 100 ms while an answer or an ACK is due, one sweep of 5 s for what expires. No timer per exchange.
+ * DTLS: one tick of 250 ms while a handshake goes on, one sweep of 30 s.
  */
 export { code, codes, codeText, methods } from './codes.ts';
 export type { CoapDiagnostics } from './counters.ts';
 export { decode, type Malformed, Message, types } from './decode.ts';
+export { type CertificateParts, ServerCertificate } from './dtls/certificates.ts';
+export { type Carrier, DtlsTransport, type DtlsTransportDeps } from './dtls/dtls-transport.ts';
+export type { PskKeys } from './dtls/key-exchange.ts';
+export { type DtlsOptions, defaultDtlsOptions } from './dtls/options.ts';
 export { encode, type MessageParts } from './encode.ts';
 export type {
   CoapRequest,
@@ -64,5 +95,5 @@ export { optionNumbers } from './option-numbers.ts';
 export { type CoapOptions, defaultCoapOptions } from './options.ts';
 export { CoapResources, type ResourceDeps, type ResourceOptions } from './resources/resources.ts';
 export { CoapServer, type CoapServerDeps } from './server.ts';
-export type { Transport, TransportListener } from './transport.ts';
+export type { Transport, TransportListener, TransportSession } from './transport.ts';
 export { type UdpAddress, type UdpOptions, UdpTransport, udpTransports } from './udp-transport.ts';

@@ -1,14 +1,16 @@
 /** What the resources see of the message layer, and it of them. */
 
-/** Where a client is: one per transport, address and port. */
+/** Where a client is: one per transport, address and port; over a secure transport, one per session. */
 export interface Endpoint {
-  /** Unique among all transports, e.g. `coap://127.0.0.1:5683|192.0.2.7:49152`. */
+  /** Unique among all transports, e.g. `coap://127.0.0.1:5683|192.0.2.7:49152` or `coaps://127.0.0.1:5684|session 7`. */
   readonly key: string;
   /** An IP literal without brackets; a v4-mapped IPv6 address appears as the IPv4 one. */
   readonly address: string;
   readonly port: number;
   /** Whether the transport authenticates and encrypts. */
   readonly secure: boolean;
+  /** The name under which it proved itself to a secure transport: a user's. Undefined over any other. */
+  readonly identity: string | undefined;
 }
 
 /** A whole request: deduplicated, reassembled, its critical options understood. */
@@ -55,8 +57,11 @@ export interface RequestHandler {
   handle(request: CoapRequest, respond: Respond): void;
 }
 
-/** Why an observation ended; told once. `cancelled`: by `end`, or by a response that is no success. */
-export type ObservationEnd = 'reset' | 'timeout' | 'replaced' | 'cancelled' | 'stopped';
+/**
+ * Why an observation ended; told once. `cancelled`: by `end`, or by a response that is no success. `gone`: the session of a
+ * secure transport ended.
+ */
+export type ObservationEnd = 'reset' | 'timeout' | 'replaced' | 'cancelled' | 'gone' | 'stopped';
 
 /** `failed`: reset, not acknowledged in time, or the observation ended. `dropped`: never sent, a queue was full. */
 export type NotificationOutcome = 'sent' | 'acknowledged' | 'dropped' | 'failed';

@@ -139,19 +139,29 @@ export class Outbox {
 
   /** Gives everything up; each message settles as `dropped`. */
   clear(): void {
-    for (const [peer, lane] of this.#lanes) {
-      if (lane.flight !== undefined) {
-        this.#flights.delete(lane.flight);
-        this.#settle(lane.flight.outgoing, 'dropped');
-      }
-      for (const outgoing of lane.queue) {
-        this.#uncount(outgoing);
-        this.#settle(outgoing, 'dropped');
-      }
-      this.#deps.release(peer);
-    }
-    this.#lanes.clear();
+    for (const peer of [...this.#lanes.keys()]) this.#drop(peer);
     this.#settleAll();
+  }
+
+  /** Gives up what is to go to a peer that cannot be reached any more; each message settles as `dropped`. */
+  forget(peer: Peer): void {
+    this.#drop(peer);
+    this.#settleAll();
+  }
+
+  #drop(peer: Peer): void {
+    const lane = this.#lanes.get(peer);
+    if (lane === undefined) return;
+    if (lane.flight !== undefined) {
+      this.#flights.delete(lane.flight);
+      this.#settle(lane.flight.outgoing, 'dropped');
+    }
+    for (const outgoing of lane.queue) {
+      this.#uncount(outgoing);
+      this.#settle(outgoing, 'dropped');
+    }
+    this.#lanes.delete(peer);
+    this.#deps.release(peer);
   }
 
   #answered(peer: Peer, messageId: number, outcome: Settled): boolean {

@@ -1,11 +1,11 @@
 import type { Endpoint } from './message-layer.ts';
-import type { Transport } from './transport.ts';
+import type { Transport, TransportSession } from './transport.ts';
 
 /** What the parts of the layer keep about an endpoint. Lives while something refers to it (`references`). */
 export class Peer implements Endpoint {
   readonly transport: Transport;
-  readonly address: string;
-  readonly port: number;
+  /** Of a secure transport: what the endpoint is, wherever it is (RFC 7252 §9.1.1). */
+  readonly session: TransportSession | undefined;
   readonly tableKey: number | string;
   /** Distinguishes peers in keys, and places them in hash tables where no sender can aim at. */
   readonly seed: number;
@@ -18,21 +18,44 @@ export class Peer implements Endpoint {
   oldestSlot = 0;
   newestSlot = 0;
   remembered = 0;
+  readonly #address: string;
+  readonly #port: number;
   #messageId: number;
   #key: string | undefined;
 
-  constructor(transport: Transport, address: string, port: number, tableKey: number | string, random: () => number) {
+  constructor(
+    transport: Transport,
+    address: string,
+    port: number,
+    tableKey: number | string,
+    random: () => number,
+    session?: TransportSession,
+  ) {
     this.transport = transport;
-    this.address = address;
-    this.port = port;
+    this.session = session;
+    this.#address = address;
+    this.#port = port;
     this.tableKey = tableKey;
     this.seed = Math.floor(random() * 0x1_0000_0000) | 0;
     this.#messageId = Math.floor(random() * 0x1_0000);
   }
 
   get key(): string {
-    this.#key ??= `${this.transport.url}|${this.address.includes(':') ? `[${this.address}]` : this.address}:${this.port}`;
+    const place = this.session === undefined ? bracketed(this.#address, this.#port) : `session ${this.session.id}`;
+    this.#key ??= `${this.transport.url}|${place}`;
     return this.#key;
+  }
+
+  get address(): string {
+    return this.session?.address ?? this.#address;
+  }
+
+  get port(): number {
+    return this.session?.port ?? this.#port;
+  }
+
+  get identity(): string | undefined {
+    return this.session?.identity;
   }
 
   get secure(): boolean {
@@ -60,10 +83,15 @@ export class PeerTable {
     return this.#size;
   }
 
-  /** The peer at that address. It is kept once something is `hold`ing it. */
-  at(transport: Transport, address: string, port: number): Peer {
-    const key = tableKeyOf(address, port);
-    return this.#peersOf(transport).get(key) ?? new Peer(transport, address, port, key, this.#random);
+  /** The peer at that address, or of that session. It is kept once something is `hold`ing it. */
+  at(transport: Transport, address: string, port: number, session?: TransportSession): Peer {
+    const key = session === undefined ? tableKeyOf(address, port) : -1 - session.id;
+    return this.#peersOf(transport).get(key) ?? new Peer(transport, address, port, key, this.#random, session);
+  }
+
+  /** The peer of a session, where something is kept of it. */
+  ofSession(transport: Transport, session: TransportSession): Peer | undefined {
+    return this.#byTransport.get(transport)?.get(-1 - session.id);
   }
 
   /** The peer of an endpoint that a request came from; undefined for an endpoint of another make. */
@@ -92,6 +120,10 @@ export class PeerTable {
     }
     return peers;
   }
+}
+
+function bracketed(address: string, port: number): string {
+  return `${address.includes(':') ? `[${address}]` : address}:${port}`;
 }
 
 /** A number below 2^48 for an IPv4 literal, which costs no string; the text for any other. */

@@ -12,7 +12,7 @@ import { type CoapOptions, defaultCoapOptions } from './options.ts';
 import { Outbox } from './outbox.ts';
 import { type Peer, PeerTable } from './peers.ts';
 import { Representations } from './representations.ts';
-import type { Transport } from './transport.ts';
+import type { Transport, TransportSession } from './transport.ts';
 import { Uploads } from './uploads.ts';
 
 export interface CoapServerDeps {
@@ -60,7 +60,8 @@ export class CoapServer implements Service {
     const random = deps.random ?? Math.random;
     const szx = szxOf(options.blockSize);
     const now = () => this.#clock.monotonic();
-    const send = (peer: Peer, datagram: Uint8Array) => this.#send(peer.transport, datagram, peer.address, peer.port);
+    const send = (peer: Peer, datagram: Uint8Array) =>
+      this.#send(peer.transport, datagram, peer.address, peer.port, peer.session);
     this.#counters = coapCounters(deps.metrics);
     this.#peers = new PeerTable(random);
     const hold = (peer: Peer) => this.#peers.hold(peer);
@@ -119,8 +120,7 @@ export class CoapServer implements Service {
       handler: deps.handler,
       counters: this.#counters,
       now,
-      send: (transport, datagram, address, port) => this.#send(transport, datagram, address, port),
-      peers: this.#peers,
+      send,
       deduplicator: this.#deduplicator,
       outbox: this.#outbox,
       exchanges: this.#exchanges,
@@ -138,7 +138,8 @@ export class CoapServer implements Service {
     for (const transport of this.#deps.transports) {
       try {
         await transport.start({
-          received: (datagram, address, port) => this.#received(transport, datagram, address, port),
+          received: (datagram, address, port, session) => this.#received(transport, datagram, address, port, session),
+          ended: (session) => this.#ended(transport, session),
           failed: (reason) => this.#sendFailed(reason),
         });
       } catch (thrown) {
@@ -225,16 +226,25 @@ export class CoapServer implements Service {
     };
   }
 
-  #received(transport: Transport, datagram: Buffer, address: string, port: number): void {
+  #received(transport: Transport, datagram: Buffer, address: string, port: number, session?: TransportSession): void {
     if (this.#state === 'stopped') return;
+    const peer = this.#peers.at(transport, address, port, session);
     const taking = this.#state === 'running' || transport.held === true;
-    this.#dispatcher.received(transport, datagram, address, port, taking);
+    this.#dispatcher.received(peer, datagram, taking);
     if (this.#exchanges.size > 0) this.#armTick();
   }
 
-  #send(transport: Transport, datagram: Uint8Array, address: string, port: number): void {
+  /** What was to be sent to that session is sent to nobody. */
+  #ended(transport: Transport, session: TransportSession): void {
+    const peer = this.#peers.ofSession(transport, session);
+    if (peer === undefined) return;
+    this.#observations.endAll('gone', peer);
+    this.#outbox.forget(peer);
+  }
+
+  #send(transport: Transport, datagram: Uint8Array, address: string, port: number, session?: TransportSession): void {
     try {
-      transport.send(datagram, address, port);
+      transport.send(datagram, address, port, session);
     } catch (thrown) {
       this.#sendFailed(thrown);
     }

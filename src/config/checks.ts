@@ -9,13 +9,16 @@ export interface CrossProblem {
 /** What no single key shows. `excused`: `auth.anonymous` is stated, or there are users. */
 export function* crossProblems(config: Config, excused: boolean): Generator<CrossProblem> {
   yield* exposure(config, excused);
+  yield* certificates(config.coap, 'coap');
   yield* certificates(config.mqtt, 'mqtt');
   const tls = config.mqtt.listen.find((url) => /^(mqtts|wss):/.test(url));
   if (tls !== undefined && config.mqtt.certFile === undefined && config.mqtt.keyFile === undefined) {
     yield { key: 'mqtt.cert_file', text: `is missing, and so is mqtt.key_file: ${tls} needs both` };
   }
-  if (config.mqtt.clientCert !== 'none' && config.mqtt.caFile === undefined) {
-    yield { key: 'mqtt.ca_file', text: `is missing: mqtt.client_cert = "${config.mqtt.clientCert}" needs it` };
+  for (const section of ['coap', 'mqtt'] as const) {
+    const { clientCert, caFile } = config[section];
+    if (clientCert === 'none' || caFile !== undefined) continue;
+    yield { key: `${section}.ca_file`, text: `is missing: ${section}.client_cert = "${clientCert}" needs it` };
   }
   yield* certificates(config.rest, 'rest');
   if (
@@ -42,10 +45,15 @@ export function listenersOf(
   return config.rest.listen === '' ? [] : [config.rest.listen];
 }
 
+/** Whether nobody gets any further than a handshake there without a key or a certificate that this gateway trusts. */
+export function isKeyed(url: string, coap: Pick<Config['coap'], 'certFile' | 'clientCert'>): boolean {
+  return url.startsWith('coaps:') && (coap.certFile === undefined || coap.clientCert === 'required');
+}
+
 function* exposure(config: Config, excused: boolean): Generator<CrossProblem> {
   if (excused) return;
   for (const section of ['coap', 'mqtt', 'rest'] as const) {
-    const url = listenersOf(config, section).find((one) => !isLoopback(one));
+    const url = listenersOf(config, section).find((one) => !isLoopback(one) && !isKeyed(one, config.coap));
     if (url === undefined) continue;
     yield {
       key: `${section}.listen`,

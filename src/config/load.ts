@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
 import * as v from 'valibot';
-import { crossProblems, listenersOf } from './checks.ts';
+import { crossProblems, isKeyed, listenersOf } from './checks.ts';
 import { configFile, Layers, type Problem } from './layers.ts';
 import { type Config, schema } from './schema.ts';
 import { isLoopback } from './urls.ts';
@@ -53,7 +53,9 @@ type PartialAuth = Omit<Config['auth'], 'anonymous'> & { readonly anonymous?: bo
 function effective(read: Omit<Config, 'auth'> & { auth: PartialAuth }, cwd: string): Config {
   const stateDir = resolve(cwd, read.stateDir);
   const usersFile = resolve(stateDir, read.auth.usersFile);
-  const local = (['coap', 'mqtt', 'rest'] as const).every((section) => listenersOf(read, section).every(isLoopback));
+  const local = (['coap', 'mqtt', 'rest'] as const).every((section) =>
+    listenersOf(read, section).every((url) => isLoopback(url) || isKeyed(url, read.coap)),
+  );
   return {
     ...read,
     stateDir,
@@ -61,6 +63,7 @@ function effective(read: Omit<Config, 'auth'> & { auth: PartialAuth }, cwd: stri
       ...read.auth,
       anonymous: read.auth.anonymous ?? (local && !hasUsers(usersFile)),
       usersFile,
+      pskFile: resolve(stateDir, read.auth.pskFile),
     },
   };
 }

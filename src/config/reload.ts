@@ -12,7 +12,9 @@ export function changedKeys(
 ): { readonly applied: readonly string[]; readonly needRestart: readonly string[] } {
   const changed = [...differences(old, fresh, '')];
   const applies = (key: string) =>
-    reloadable.some((one) => key === one || key.startsWith(`${one}.`)) && key !== 'auth.users_file';
+    reloadable.some((one) => key === one || key.startsWith(`${one}.`)) &&
+    key !== 'auth.users_file' &&
+    key !== 'auth.psk_file';
   return { applied: changed.filter(applies), needRestart: changed.filter((key) => !applies(key)) };
 }
 

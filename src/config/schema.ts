@@ -159,8 +159,13 @@ export const schema = table({
     v.optional(
       table({
         listen: key(
-          'Addresses, coap://host:port; [] = none.',
+          'Addresses, coap://host:port, or coaps://host:port (DTLS; port 5684); [] = none.',
           v.optional(list(checked('a URL such as "coap://127.0.0.1:5683"', coapUrlProblem)), ['coap://127.0.0.1:5683']),
+        ),
+        ...tls,
+        client_cert: key(
+          'Client certificates of coaps: "none", "optional" or "required"; the common name is the user.',
+          v.optional(oneOf(['none', 'optional', 'required']), 'none'),
         ),
         mode: key(
           '"connectionless", or "connection": a token from mqtt/connection is asked for.',
@@ -223,6 +228,10 @@ export const schema = table({
           v.exactOptional(flag()),
         ),
         users_file: key('Managed by `holdfast user`; relative to state_dir.', v.optional(path(), 'users.toml')),
+        psk_file: key(
+          'Keys for coaps, managed by `holdfast psk`; relative to state_dir.',
+          v.optional(path(), 'psk.toml'),
+        ),
         acl: key(
           'Rules, the first match wins; no rule at all: everything is allowed; rules and none matches: denied.',
           v.optional(list(rule), []),
@@ -280,6 +289,7 @@ export const schema = table({
           { unit: 'duration' },
         ),
         coap_pending: key('CoAP requests in work at once.', v.optional(whole(1, 1_000_000), 4_096)),
+        dtls_sessions: key('DTLS sessions of each coaps address.', v.optional(whole(1, 1_000_000), 10_000)),
         mqtt_connections: key('MQTT connections, logged in or not.', v.optional(whole(1, 1_000_000), 1_000)),
         mqtt_packet: key('Bytes of an MQTT packet.', v.optional(size(256, 256 * MiB), '128KiB'), { unit: 'size' }),
         rest_connections: key('HTTP connections at once.', v.optional(whole(1, 100_000), 256)),

@@ -15,8 +15,7 @@ function problem(text: string, schemes: readonly string[], local: boolean): stri
 }
 
 export function coapUrlProblem(text: string): string | undefined {
-  if (text.startsWith('coaps://')) return 'DTLS (coaps) is not in this version';
-  return problem(text, ['coap'], true);
+  return problem(text, ['coap', 'coaps'], true);
 }
 
 export function mqttUrlProblem(text: string): string | undefined {

@@ -10,6 +10,9 @@
  * Passwords are scrypt hashes in `users.toml`; a pair found right is remembered for a while under a keyed hash, so that a
  * check per request costs microseconds. Access rules: the first that matches decides.
  *
+ * `psk.toml` (0600) has the pre-shared keys of devices that speak DTLS: an identity is a user name, and a device that proved
+ * it needs no password. The keys are in the clear, as both ends need them.
+ *
  * `tokens.jsonl` (0600) has the REST API's tokens and those of users: a line of JSON each, with the SHA-256 of the token and
  * never the token; on disk before the token is told to anybody; a later line about the same hash takes the place of an
  * earlier one. Damaged lines are skipped. The file is written anew once most of its lines are dead. A user's token is as
@@ -17,6 +20,7 @@
  */
 export { AccessRules, type AclAction, type AclRule, type Identity } from './acl.ts';
 export { Authenticator, type Credentials, type Login, type PasswordCheck, type UserTokens } from './authenticator.ts';
+export { PskFile } from './psk.ts';
 export {
   type Arrival,
   type Connection,

@@ -141,6 +141,11 @@ export class ConnectionRegistry implements Service {
     if (this.#connections.get(connection.clientId) === connection) this.#remove(connection, reason);
   }
 
+  /** Ends the connections that `matches` is true of, as `kicked`. */
+  kick(matches: (connection: Connection) => boolean): void {
+    for (const connection of [...this.#connections.values()]) if (matches(connection)) this.#end(connection, 'kicked');
+  }
+
   #expire(): void {
     const now = this.#clock.monotonic();
     for (const connection of this.#connections.values()) {

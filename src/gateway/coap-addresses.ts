@@ -3,7 +3,7 @@ import type { InheritedSocket } from '../systemd/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { addressOf } from './options.ts';
 
-const defaultPort = 5683;
+const isSecure = (url: string | undefined) => url?.startsWith('coaps:') === true;
 
 /**
  * Where CoAP is listened at: the configured URLs, with the sockets that the service manager holds in their place. A socket
@@ -16,7 +16,7 @@ export function coapAddresses(
   logger: Pick<Logger, 'info' | 'warn'>,
 ): readonly UdpAddress[] {
   const configured: UdpAddress[] = urls.map((url) => {
-    const { host, port } = addressOf(url, defaultPort);
+    const { host, port } = addressOf(url, isSecure(url) ? 5684 : 5683);
     return { address: host, port };
   });
   const others: UdpAddress[] = [];
@@ -30,7 +30,8 @@ export function coapAddresses(
     else configured[at] = { ...udp, fd };
   }
   for (const socket of others) {
-    const at = configured.findIndex(({ fd }) => fd === undefined);
+    // what comes there may be plain CoAP: not where DTLS is spoken
+    const at = configured.findIndex(({ fd }, index) => fd === undefined && !isSecure(urls[index]));
     const shown = `${socket.address} port ${socket.port}`;
     if (at === -1) {
       logger.warn(

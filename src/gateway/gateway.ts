@@ -2,13 +2,14 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Clock, HoldfastError, type Service, ServiceStack } from '../base/index.ts';
 import { Broker } from '../broker/index.ts';
-import { CoapResources, CoapServer, type UdpTransport, udpTransports } from '../coap/index.ts';
+import { CoapResources, CoapServer } from '../coap/index.ts';
 import type { Config } from '../config/index.ts';
 import {
   AccessRules,
   Authenticator,
   ConnectionRegistry,
   LoginThrottle,
+  PskFile,
   type TokenStore,
   UsersFile,
 } from '../connections/index.ts';
@@ -19,13 +20,13 @@ import type { InheritedSocket } from '../systemd/index.ts';
 import { Health, type Logger, Metrics } from '../telemetry/index.ts';
 import { Upstream } from '../upstream/index.ts';
 import { ClockWatch } from './clock-quality.ts';
-import { coapAddresses } from './coap-addresses.ts';
 import { type ControlRequest, ControlSocket } from './control.ts';
 import type { Identity } from './identity.ts';
 import { logOptions, mqttListeners, sessionLimits, stateFile, upstreamOptions } from './options.ts';
 import { GatewayPresence } from './presence.ts';
 import { processFigures, queryIndex, restServer, tokenStore } from './rest.ts';
 import { type StatusReport, stateOf } from './status.ts';
+import { CoapTransports } from './transports.ts';
 
 export interface GatewayDeps {
   readonly config: Config;
@@ -57,7 +58,7 @@ export class Gateway {
   readonly #broker: Broker;
   readonly #coap: CoapServer;
   readonly #rest: RestServer | undefined;
-  readonly #transports: readonly UdpTransport[];
+  readonly #transports: CoapTransports;
   readonly #upstreams: readonly Upstream[];
   readonly #health: Health;
   readonly #metrics = new Metrics();
@@ -148,9 +149,11 @@ export class Gateway {
         maxSubscriptions: limits.subscriptionsPerClient,
       },
     });
-    this.#transports = udpTransports(coapAddresses(config.coap.listen, deps.sockets ?? [], logger.child('coap')));
+    const psk = new PskFile(stateFile(config, config.auth.pskFile));
+    const sockets = deps.sockets ?? [];
+    this.#transports = new CoapTransports(config, { psk, sockets, clock, logger, metrics });
     this.#coap = new CoapServer({
-      transports: this.#transports,
+      transports: this.#transports.all,
       clock,
       logger: logger.child('coap'),
       metrics,
@@ -220,6 +223,7 @@ export class Gateway {
     const { config } = this.#deps;
     await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
     await this.#users.load();
+    await this.#transports.loadKeys();
     await this.#stack.start(this.#services, config.shutdownDeadline);
     await this.#dropTokensOfRemoved();
   }
@@ -236,6 +240,8 @@ export class Gateway {
   async reload(config: Config): Promise<void> {
     // what can fail first: then nothing is taken over
     await this.#users.reload();
+    const revoked = await this.#transports.loadKeys();
+    this.#registry.kick(({ network, username }) => network === 'coaps' && revoked.has(username));
     await this.#dropTokensOfRemoved();
     this.#rules.replace(config.auth.acl);
     this.#authenticator.allowAnonymous(config.auth.anonymous);
@@ -258,7 +264,7 @@ export class Gateway {
       uptime: Math.round(clock.monotonic() - this.#begun),
       state: stateOf(conditions),
       listeners: [
-        ...this.#transports.map((transport) => transport.url),
+        ...this.#transports.all.map((transport) => transport.url),
         ...this.#broker.urls,
         ...(this.#rest === undefined ? [] : [this.#rest.url]),
       ],

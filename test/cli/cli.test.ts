@@ -46,6 +46,17 @@ async function holdfast(argv: readonly string[], more: Partial<CliDeps> = {}) {
         list: async () => ['ann', 'bob'],
       };
     },
+    psks: (path) => {
+      told.push(path);
+      return {
+        add: async (identity, hex) => {
+          told.push(`add ${identity} ${hex ?? 'generated'}`);
+          return hex ?? 'abcd';
+        },
+        remove: done('remove'),
+        list: async () => ['pump', 'valve'],
+      };
+    },
     identity: async () => ({ appClientId: 'id', appClientSecret: 'secret' }),
     stdout: { write: (text) => (out += text) },
     stderr: { write: (text) => (err += text) },
@@ -208,5 +219,33 @@ describe('a user', () => {
     expect((await holdfast(['user', 'list', ...here()])).out).toBe('ann\nbob\n');
     const ask = async () => ({ error: 'bad file' });
     expect(await holdfast(['user', 'remove', 'ann', ...here()], { ask })).toMatchObject({ code: 1 });
+  });
+});
+
+describe('a device’s key', () => {
+  it('is taken from the input, never from the arguments; the daemon is told', async () => {
+    const { code, told, out } = await holdfast(['psk', 'add', 'pump', ...here()], { stdin: input(['00ff\n']) });
+    expect(code).toBe(0);
+    expect(told).toEqual([join(cwd, 'state/psk.toml'), 'add pump 00ff', 'reload_users']);
+    expect(out).not.toContain('00ff');
+    expect((await holdfast(['psk', 'add', 'pump', '00ff', ...here()])).code).toBe(2);
+  });
+
+  it('is made up on demand, and shown once', async () => {
+    const { out, told } = await holdfast(['psk', 'add', 'pump', '--generate', ...here()]);
+    expect(told).toContain('add pump generated');
+    expect(out).toBe('Key of pump, shown this once: abcd\nIdentity pump was added.\n');
+  });
+
+  it('is asked for twice on a terminal', async () => {
+    const { told, err } = await holdfast(['psk', 'add', 'pump', ...here()], { stdin: input(['0f\r', '0f\r'], true) });
+    expect(told).toContain('add pump 0f');
+    expect(err).toBe('Key: \nAgain: \n');
+  });
+
+  it('is removed, and the identities are listed', async () => {
+    expect((await holdfast(['psk', 'remove', 'pump', ...here()])).told).toContain('remove pump');
+    expect((await holdfast(['psk', 'list', ...here()])).out).toBe('pump\nvalve\n');
+    expect((await holdfast(['psk'])).code).toBe(2);
   });
 });

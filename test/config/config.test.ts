@@ -54,7 +54,7 @@ describe('the configuration', () => {
       },
       mqtt: { listen: ['mqtt://127.0.0.1:1883'], clientCert: 'none' },
       rest: { listen: 'http://127.0.0.1:8080' },
-      auth: { anonymous: true, usersFile: join(cwd, 'data/users.toml'), acl: [] },
+      auth: { anonymous: true, usersFile: join(cwd, 'data/users.toml'), pskFile: join(cwd, 'data/psk.toml'), acl: [] },
       store: { commitDelay: 100, commitGap: 0, history: { maxBytes: 268_435_456, maxAge: 2_592_000_000 } },
       limits: {
         clients: 100_000,
@@ -169,8 +169,10 @@ describe('the problems of a configuration', () => {
   it.each([
     ['[mqtt]\ncert_file = "a"\n', 'mqtt.cert_file', 'key_file is missing'],
     ['[mqtt]\nlisten = ["mqtts://127.0.0.1:1"]\n', 'mqtt.cert_file', 'is missing'],
-    ['[coap]\nlisten = ["coaps://127.0.0.1:1"]\n', 'coap.listen.0', 'DTLS'],
+    ['[coap]\nlisten = ["coaps://127.0.0.1:1/x"]\n', 'coap.listen.0', 'nothing may follow'],
     ['[coap]\nlisten = ["http://127.0.0.1:1"]\n', 'coap.listen.0', 'coap://'],
+    ['[coap]\nkey_file = "a"\n', 'coap.key_file', 'cert_file is missing'],
+    ['[coap]\nclient_cert = "required"\n', 'coap.ca_file', 'needs it'],
     ['[rest]\nlisten = "http://127.0.0.1:99999"\n', 'rest.listen', 'port'],
     ['[rest]\nlisten = "ftp://127.0.0.1:1"\n', 'rest.listen', 'https://'],
     ['[rest]\nlisten = "https://127.0.0.1:1"\n', 'rest.cert_file', 'needs both'],
@@ -210,6 +212,17 @@ describe('the problems of a configuration', () => {
     mkdirSync(join(cwd, 'data'));
     writeFileSync(join(cwd, 'data/users.toml'), '[users.ann]\nhash = "x"\n');
     expect(config({ file: file(open) }).auth.anonymous).toBe(false);
+  });
+
+  it('take coaps beyond loopback as it is: only who has a key comes in', () => {
+    const keyed = '[coap]\nlisten = ["coaps://0.0.0.0", "coap://127.0.0.1:5683"]\n';
+    expect(problems(keyed)).toEqual([]);
+    expect(config({ file: file(keyed) }).auth.anonymous).toBe(true);
+    const certified = `${keyed}cert_file = "a"\nkey_file = "b"\n`;
+    expect(problems(certified)).toEqual([expect.stringMatching(/coaps:\/\/0\.0\.0\.0 can be reached/)]);
+    expect(problems(`${certified}ca_file = "c"\nclient_cert = "required"\n`)).toEqual([]);
+    const both = '[coap]\nlisten = ["coaps://0.0.0.0:5684", "coap://0.0.0.0:5683"]\n';
+    expect(problems(both)).toEqual([expect.stringMatching(/coap:\/\/0\.0\.0\.0:5683 can be reached/)]);
   });
 
   it('keep the REST API from listening beyond loopback unstated, unless it is off', () => {

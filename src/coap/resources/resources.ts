@@ -18,6 +18,7 @@ import {
 import type { Logger, Metrics } from '../../telemetry/index.ts';
 import type { CoapRequest, CoapResponse, RequestHandler, Respond } from '../message-layer.ts';
 import { discover } from './discovery.ts';
+import { identifiedLogin, mayContinue } from './identified.ts';
 import { expiryOf, type QueryParameters, qosOf, readQuery, retainOf } from './query.ts';
 import * as replies from './replies.ts';
 import { type Journal, type MessageSource, type Observe, Subscriptions } from './subscriptions.ts';
@@ -138,7 +139,10 @@ export class CoapResources implements RequestHandler {
       clean: true,
       will: undefined,
     };
-    const login = await authenticator.login({ username: query.username, password: query.password, clientId, address });
+    const { username, password } = query;
+    const login =
+      identifiedLogin(request.endpoint, query) ??
+      (await authenticator.login({ username, password, clientId, address }));
     if (!login.ok) {
       this.#refusedLogins.add();
       logger.info({ client: clientId, address }, 'a login was refused');
@@ -260,20 +264,22 @@ export class CoapResources implements RequestHandler {
   /** The caller by client id and token, or what to answer. Only then does the request count as a sign of life. */
   #proven(request: CoapRequest, query: QueryParameters, moves: boolean): Caller | CoapResponse {
     if (!query.clientid || !query.token) return replies.missingToken;
-    const connection = this.#connectionOf(query);
+    const connection = this.#connectionOf(request, query);
     return connection === undefined ? replies.invalidToken : this.#alive(request, connection, moves);
   }
 
   /** The caller without a connection: user name and password are checked on every request. */
   #admitted(request: CoapRequest, query: QueryParameters): Caller | CoapResponse | Promise<Caller | CoapResponse> {
-    const connection = query.token ? this.#connectionOf(query) : undefined;
+    const connection = query.token ? this.#connectionOf(request, query) : undefined;
     if (connection !== undefined) {
       return this.#alive(request, connection, request.method === get && request.observe !== undefined);
     }
     const clientId = query.clientid ? fullClientId(query.clientid, this.#deps.options.appId) : '';
     const { username, password } = query;
     const { address } = request.endpoint;
-    const login = this.#deps.authenticator.login({ username, password, clientId, address });
+    const login =
+      identifiedLogin(request.endpoint, query) ??
+      this.#deps.authenticator.login({ username, password, clientId, address });
     const judge = (outcome: Awaited<typeof login>): Caller | CoapResponse => {
       if (outcome.ok) {
         const identity = { clientId, username: outcome.username };
@@ -285,12 +291,12 @@ export class CoapResources implements RequestHandler {
     return login instanceof Promise ? login.then(judge) : judge(login);
   }
 
-  #connectionOf(query: QueryParameters): Connection | undefined {
+  #connectionOf({ endpoint }: CoapRequest, query: QueryParameters): Connection | undefined {
     const { registry, options } = this.#deps;
     const given = query.clientid ?? '';
     const connection = registry.find(given.includes('@') ? given : `${given}@${options.appId}`);
     const proven = connection?.protocol === 'coap' && tokenMatches(connection, query.token ?? '');
-    return proven ? connection : undefined;
+    return proven && mayContinue(endpoint, connection) ? connection : undefined;
   }
 
   #alive(request: CoapRequest, connection: Connection, moves: boolean): Caller {

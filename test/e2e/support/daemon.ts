@@ -18,8 +18,11 @@ export class Daemon {
   readonly #config: string;
   #running: Running | undefined;
 
+  readonly #program: string;
+
   /** `toml`: what the test adds to a configuration on free loopback ports. */
-  constructor(directory: string, toml = '') {
+  constructor(directory: string, toml = '', program: string = holdfast) {
+    this.#program = program;
     this.stateDir = join(directory, 'state');
     this.#config = join(directory, 'holdfast.toml');
     const listens = ['coap', 'mqtt', 'rest'].map((section) =>
@@ -43,8 +46,8 @@ export class Daemon {
   }
 
   async start(env: NodeJS.ProcessEnv = {}): Promise<void> {
-    if (!existsSync(holdfast)) throw new Error('dist/holdfast.js is missing: run `npm run build`');
-    this.#running = new Running(holdfast, ['run', '--config', this.#config], {
+    if (!existsSync(this.#program)) throw new Error('dist/holdfast.js is missing: run `npm run build`');
+    this.#running = new Running(this.#program, ['run', '--config', this.#config], {
       ...process.env,
       NOTIFY_SOCKET: '',
       ...env,
