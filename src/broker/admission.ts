@@ -10,16 +10,11 @@ import {
   topicFilterProblem,
 } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
-import { addressOf, type ConnectRequest, factsOf, hostOf } from './facts.ts';
-import {
-  connectedClient,
-  firstDelivery,
-  forward,
-  preferStored,
-  type RetainedIds,
-  subscriptionsOf,
-} from './forwarding.ts';
+import { addressOf, type ConnectRequest, factsOf, hostOf, type NetworkStream } from './facts.ts';
+import { connectedClient, firstDelivery, forward, type RetainedIds, subscriptionsOf } from './forwarding.ts';
+import { OutgoingWindow, type WindowOptions } from './outgoing.ts';
 import type { Sessions } from './sessions/index.ts';
+import type { Traffic } from './traffic.ts';
 
 /** The way in for messages. */
 export interface MessageSink {
@@ -38,6 +33,8 @@ export interface AdmissionDeps {
   readonly sessions: Sessions;
   readonly journal: DeliveryJournal;
   readonly retained: RetainedIds;
+  readonly traffic: Traffic;
+  readonly window: WindowOptions;
 }
 
 /** Where deliveries are recorded. */
@@ -65,6 +62,7 @@ export class MqttAdmission {
   readonly #admitted = new WeakMap<Client, Admitted>();
   readonly #asked = new WeakMap<Client, ConnectRequest>();
   readonly #granted = new WeakSet<object>();
+  readonly #windows = new WeakMap<object, OutgoingWindow>();
   readonly #denied;
   #stopping = false;
 
@@ -80,7 +78,7 @@ export class MqttAdmission {
   get hooks(): AedesOptions {
     return {
       preConnect: (client, packet, callback) => {
-        preferStored(client);
+        this.#windows.set(client, new OutgoingWindow(client, this.#deps));
         const nameless = packet.clean === false && (packet.clientId ?? '') === '';
         this.#asked.set(client, { keepalive: packet.keepalive ?? 0, nameless });
         callback(null, true);
@@ -100,7 +98,9 @@ export class MqttAdmission {
       },
       authorizeForward: (client, packet) => {
         const sent = forward(this.#deps.sessions, client, packet);
-        if (sent !== null) this.#delivered(client, sent);
+        if (sent === null) return null;
+        this.#deps.traffic.sentPublish();
+        this.#delivered(client, sent);
         return sent;
       },
     };
@@ -109,6 +109,11 @@ export class MqttAdmission {
   /** Whether that very object was granted to its client. */
   wasGranted(subscription: object): boolean {
     return this.#granted.has(subscription);
+  }
+
+  /** A client has acknowledged a message. */
+  acknowledged(client: object, messageId: number | undefined): void {
+    this.#windows.get(client)?.acknowledged(messageId);
   }
 
   usernameOf(client: Client): string {
@@ -172,12 +177,16 @@ export class MqttAdmission {
       if (this.#asked.get(client)?.nameless === true)
         return done(refusal('a client id is needed for a session', identifierRejected), null);
       const clientId = fullClientId(client.id, appId);
-      const login = await authenticator.login({
-        username,
-        password: password?.toString(),
-        clientId,
-        address: hostOf(client),
-      });
+      const { identity } = client.conn as NetworkStream;
+      const login =
+        identity === undefined
+          ? await authenticator.login({
+              username,
+              password: password?.toString(),
+              clientId,
+              address: hostOf(client),
+            })
+          : { ok: identity !== '', username: identity };
       if (!login.ok) {
         logger.info({ client: clientId, address: addressOf(client) }, 'a login was refused');
         const who = { clientId, username: username ?? '' };
@@ -258,7 +267,8 @@ export class MqttAdmission {
     const who = this.#admitted.get(client) ?? nobody;
     if (filter.startsWith('$share/') || topicFilterProblem(filter) !== undefined) return false;
     if (Object.keys(subscriptionsOf(client)).length >= this.#deps.maxSubscriptions) return false;
-    return filter.startsWith('$SYS/') || this.#deps.rules.allows(who, 'subscribe', filter);
+    // who is connected is not for everybody
+    return filter.startsWith('$SYS/broker/') || this.#deps.rules.allows(who, 'subscribe', filter);
   }
 }
 

@@ -2,11 +2,18 @@ import { Aedes, type Client } from 'aedes';
 import type { Service } from '../base/index.ts';
 import type { Message, QoS } from '../domain/index.ts';
 import { type AdmissionDeps, MqttAdmission } from './admission.ts';
-import { connectedClient, subscriptionsOf } from './forwarding.ts';
-import { MqttListener, type MqttListenerOptions } from './listener.ts';
+import { ConnectRate } from './connect-rate.ts';
+import { connectedClient, connectedClients, subscriptionsOf } from './forwarding.ts';
+import { type ListenerDeps, MqttListener, type MqttListenerOptions } from './listener.ts';
+import type { WindowOptions } from './outgoing.ts';
 import { type RetainedSource, SessionPersistence } from './persistence.ts';
+import { RepeatedFilters, type SubscribePacket } from './repeated-filters.ts';
 import { BrokerRouter } from './router.ts';
 import { type NumberedSource, type SessionDeps, SessionStore } from './sessions/index.ts';
+import { makeStrict } from './strict-parser.ts';
+import { loadCounts, sysFigures, sysHub } from './sys-figures.ts';
+import { type Figure, type SysDeps, SysTopics } from './sys-topics.ts';
+import { Traffic } from './traffic.ts';
 
 /** Where the broker gets every message from, whatever door it came in by. */
 export interface MessageSource extends NumberedSource {
@@ -17,13 +24,20 @@ export interface BrokerOptions {
   readonly listeners: readonly MqttListenerOptions[];
   /** Milliseconds that a connection may take to its CONNECT. */
   readonly connectTimeout: number;
+  /** QoS 2 messages from one client that it has not released. */
   readonly maxInflight: number;
+  readonly queue: Omit<WindowOptions, 'maxInflight'>;
+  /** Connections taken per second, over all listeners; 0 = any number. */
+  readonly connectRate: number;
+  readonly sys: Pick<SysDeps, 'interval' | 'node'> & { readonly version: string };
 }
 
-export interface BrokerDeps extends Omit<AdmissionDeps, 'sessions' | 'retained'> {
+export interface BrokerDeps extends Omit<AdmissionDeps, 'sessions' | 'retained' | 'traffic' | 'window'> {
   readonly source: MessageSource;
   readonly sessions: Omit<SessionDeps, 'logger' | 'metrics'>;
   readonly options: BrokerOptions;
+  /** What `$SYS/broker/` has of other parts. */
+  readonly figures?: () => Iterable<Figure>;
 }
 
 /** A frozen subscriber is let go after this long, milliseconds. */
@@ -41,10 +55,13 @@ export class Broker implements Service {
   #admission: MqttAdmission | undefined;
   #listeners: MqttListener[] = [];
   #unsubscribe: (() => void) | undefined;
+  readonly #traffic: Traffic;
+  #sys: SysTopics | undefined;
 
   constructor(deps: BrokerDeps) {
     this.#deps = deps;
     const { sessions, source, logger, metrics } = deps;
+    this.#traffic = new Traffic(metrics);
     this.sessions = new SessionStore({ ...sessions, source, logger, metrics });
   }
 
@@ -69,6 +86,8 @@ export class Broker implements Service {
       ...this.#deps,
       sessions: this.sessions.sessions,
       retained: source.retained,
+      traffic: this.#traffic,
+      window: { ...options.queue, maxInflight: this.#deps.sessions.limits.inflight },
     });
     this.#admission = admission;
     const aedes = new Aedes({
@@ -79,6 +98,8 @@ export class Broker implements Service {
         store: this.sessions,
         granted: (subscription) => admission.wasGranted(subscription),
         usernameOf: (client) => admission.usernameOf(client as Client),
+        acknowledged: (client, messageId) => admission.acknowledged(client, messageId),
+        sys: (filter) => this.#sys?.matching(filter) ?? [],
       }),
       connectTimeout: options.connectTimeout,
       drainTimeout,
@@ -102,10 +123,42 @@ export class Broker implements Service {
     aedes.on('connectionError', (_client: Client, error) =>
       logger.debug({ reason: error.message }, 'a connection failed'),
     );
-    this.#unsubscribe = source.onMessage((message, id) => router.route(message, id));
+    const repeated = new RepeatedFilters();
+    aedes.on('subscribe', (granted, client) => repeated.subscribed(granted, client));
+    const unsubscribe = source.onMessage((message, id) => router.route(message, id));
+    const sys = this.#makeSys(aedes);
+    const unwatch = this.#deps.registry.watch((event) => sys.clientChanged(event));
+    this.#sys = sys;
+    this.#unsubscribe = () => {
+      unsubscribe();
+      unwatch();
+      sys.stop();
+    };
+    sys.start();
     this.#publishWills();
+    const on = {
+      packet: (first: number) => this.#traffic.receivedPacket(first),
+      subscribe: (packet: SubscribePacket) => repeated.look(packet),
+    };
+    const { clock } = this.#deps.sessions;
+    const rate = new ConnectRate(options.connectRate, clock.monotonic());
+    const refused = metrics.counter('holdfast_mqtt_connections_refused_total', 'Connections above the rate.');
+    const listenerDeps: ListenerDeps = {
+      handle: (stream, limits) => {
+        this.#traffic.connections.add();
+        makeStrict(aedes.handle(stream), limits, on);
+      },
+      admits: () => {
+        const admitted = rate.admits(clock.monotonic());
+        if (!admitted) refused.add();
+        return admitted;
+      },
+      clock,
+      logger,
+      handshakeTimeout: options.connectTimeout,
+    };
     for (const listenerOptions of options.listeners) {
-      const listener = new MqttListener(listenerOptions, (stream) => aedes.handle(stream), logger);
+      const listener = new MqttListener(listenerOptions, listenerDeps);
       this.#listeners.push(listener);
       await listener.start();
     }
@@ -119,6 +172,31 @@ export class Broker implements Service {
     if (aedes === undefined) return;
     await new Promise<void>((resolve) => aedes.close(() => resolve()));
     await this.#willsPublished();
+  }
+
+  #makeSys(aedes: Aedes): SysTopics {
+    const { metrics, registry, options, figures } = this.#deps;
+    const { clock } = this.#deps.sessions;
+    const total = (way: 'received' | 'sent') => () =>
+      this.#listeners.reduce((bytes, listener) => bytes + listener.bytes[way], 0);
+    const sources = {
+      version: options.sys.version,
+      clock,
+      metrics,
+      registry,
+      sessions: this.sessions.sessions,
+      traffic: this.#traffic,
+      clients: () => connectedClients(aedes),
+      bytes: { received: total('received'), sent: total('sent') },
+      others: figures ?? (() => []),
+    };
+    return new SysTopics({
+      ...options.sys,
+      clock,
+      hub: sysHub(aedes),
+      figures: sysFigures(sources),
+      loads: loadCounts(sources),
+    });
   }
 
   /** Those who were connected have vanished; a will that is on its way must not be published again at the next start. */

@@ -12,6 +12,8 @@ export interface ConnectRequest {
 /** A stream that says over which kind of listener it came. */
 export interface NetworkStream {
   readonly network?: Network;
+  /** The common name in the client's certificate, where that is who it is; '' where there is none in it. */
+  readonly identity?: string | undefined;
 }
 
 /** What is known of an MQTT client's connection. */

@@ -4,8 +4,6 @@ import { logBrokerId, type Session, type Sessions } from './sessions/index.ts';
 
 interface ClientInside {
   readonly subscriptions: Readonly<Record<string, { readonly qos?: number }>>;
-  deliver0: Deliver;
-  readonly deliverQoS: Deliver;
 }
 
 /** Where the id of the message that is retained under a topic is found. */
@@ -13,12 +11,12 @@ export interface RetainedIds {
   get(topic: string): { readonly id: bigint } | undefined;
 }
 
-type Deliver = (packet: AedesPublishPacket, done: () => void) => void;
-
 interface Numbered {
   readonly brokerId?: string | null;
   readonly brokerCounter?: unknown;
   readonly messageId?: number | undefined;
+  /** The message's id, where the packet waited and aedes must not compare its number. */
+  readonly logId?: bigint;
 }
 
 /**
@@ -27,22 +25,21 @@ interface Numbered {
  * comes in.
  */
 export function forward(sessions: Sessions, client: Client, packet: AedesPublishPacket): AedesPublishPacket | null {
-  if (packet.qos === 0) return slow(client) ? null : packet;
+  if (packet.qos === 0) return isBlocked(client) ? null : packet;
   const session = client.clean ? undefined : sessions.get(client.id);
   if (session === undefined) {
     packet.qos = lower(packet.qos, grantedQos(client, packet.topic));
     return packet;
   }
   if (isFromBacklog(packet)) {
-    // aedes forgets the message where it is not to be sent: the rules have changed, or it was unsubscribed from
-    return packet.dup || grantedQos(client, packet.topic) > 0 ? packet : null;
+    // aedes forgets the message where it is not to be sent: the rules have changed, or it was unsubscribed from; a client
+    // that is being closed has no subscriptions left, and its session has
+    return packet.dup || client.closed || grantedQos(client, packet.topic) > 0 ? packet : null;
   }
   packet.qos = lower(packet.qos, grantedQos(client, packet.topic));
   if (packet.qos === 0) return packet;
   const id = idOf(packet);
-  if (id !== undefined) return isDue(session, client, id) ? packet : null;
-  // a retained message: aedes would take an identifier that may be in use
-  Object.assign(packet, { messageId: session.allocate() });
+  if (id !== undefined && !isDue(sessions, session, client, id)) return null;
   return packet;
 }
 
@@ -52,16 +49,6 @@ export function firstDelivery(packet: AedesPublishPacket, retained: RetainedIds)
   if (id !== undefined) return packet.dup ? undefined : id;
   // aedes numbers a retained message anew
   return packet.retain ? retained.get(packet.topic)?.id : undefined;
-}
-
-/** Has a QoS 1 message that matches a subscription of QoS 0, too, delivered as QoS 1: aedes takes the first. */
-export function preferStored(client: Client): void {
-  const inside = client as unknown as ClientInside;
-  const deliver0 = inside.deliver0;
-  inside.deliver0 = (packet, done) => {
-    if (packet.qos > 0 && grantedQos(client, packet.topic) > 0) inside.deliverQoS(packet, done);
-    else deliver0(packet, done);
-  };
 }
 
 /** The highest QoS among the client's subscriptions that match: aedes lowers it for filters without wildcards only. */
@@ -80,14 +67,21 @@ export function connectedClient(broker: Aedes | undefined, clientId: string): Cl
   return (broker as unknown as { readonly clients: Readonly<Record<string, Client>> } | undefined)?.clients[clientId];
 }
 
+/** All clients that are connected. */
+export function connectedClients(broker: Aedes): Iterable<Client> {
+  return Object.values((broker as unknown as { readonly clients: Readonly<Record<string, Client>> }).clients);
+}
+
 export function subscriptionsOf(client: Client): ClientInside['subscriptions'] {
   return (client as unknown as ClientInside).subscriptions;
 }
 
-function isDue(session: Session, client: Client, id: bigint): boolean {
+function isDue(sessions: Sessions, session: Session, client: Client, id: bigint): boolean {
   const entry = session.queue.get(id);
   if (entry === undefined || session.live !== client || entry.connection === session.connection) return false;
   entry.connection = session.connection;
+  // counts as under way from now on
+  sessions.queues.number(entry);
   return true;
 }
 
@@ -95,7 +89,9 @@ function isFromBacklog(packet: Numbered): boolean {
   return idOf(packet) !== undefined && packet.messageId !== undefined;
 }
 
-function idOf({ brokerId, brokerCounter }: Numbered): bigint | undefined {
+/** The id of the message that a packet carries; undefined for a retained one. */
+export function idOf({ brokerId, brokerCounter, logId }: Numbered): bigint | undefined {
+  if (logId !== undefined) return logId;
   return brokerId === logBrokerId && typeof brokerCounter === 'bigint' ? brokerCounter : undefined;
 }
 
@@ -103,7 +99,10 @@ function lower(a: QoS, b: QoS): QoS {
   return a < b ? a : b;
 }
 
-/** Whether the client does not read what it is sent: QoS 0 is then dropped, so that nobody else waits for it. */
-function slow(client: Client): boolean {
-  return 'writableNeedDrain' in client.conn && client.conn.writableNeedDrain === true;
+/** Whether the client does not take what it is sent. */
+export function isBlocked({ conn }: Client): boolean {
+  return 'writableLength' in conn && typeof conn.writableLength === 'number' && conn.writableLength > maxUnsent;
 }
+
+/** A socket that has more than this unsent is not read from in time, bytes. */
+const maxUnsent = 128 * 1024;

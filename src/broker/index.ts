@@ -8,7 +8,23 @@
  *
  * What aedes gets wrong and is mended here: mixed QoS overtaking itself (`router.ts`), no limit on packets
  * (`listener.ts`), one frozen subscriber stalling all, `$share` granted in vain, QoS above the subscription's through a
- * wildcard, an empty client id with a persistent session (`admission.ts`).
+ * wildcard, an empty client id with a persistent session (`admission.ts`), one return code for a filter that a SUBSCRIBE has
+ * twice (`repeated-filters.ts`).
+ *
+ * What MQTT 3.1.1 has a server refuse is refused before aedes sees it (`packet-check.ts`, `strict-parser.ts`): the
+ * connection ends, and a will is published. Level 3 (MQTT 3.1) and 4 (3.1.1) are served; MQTT 5 and any other level is
+ * answered with CONNACK, return code 1, in the format of 3.1.1, as MQTT-3.1.2-2 has it and clients that fall back expect.
+ * Where the standard leaves open whether to close or to answer, the connection ends; a filter that is well-formed and not
+ * allowed, and `$share`, is answered with 0x80.
+ *
+ * `$SYS`. `$SYS/broker/…` has Mosquitto's names and meanings where it has them; besides, `queue/<upstream>/messages`
+ * (waiting), `connection/<upstream>/state` (`1` or `0`) and `clients/coap/…`. Whoever subscribes is told the values of that
+ * moment as retained messages, and then each value that has changed, every `sys_interval`. Who comes and goes is told as it
+ * happens, whatever the protocol, as EMQX names it: `$SYS/brokers/<gateway id>/clients/<client id>/connected` and
+ * `…/disconnected`, JSON with `clientid`, `username`, `protocol` (`mqtt`, `coap`), `ipaddress`, `sockport`, `keepalive`,
+ * `clean_start`, `ts`, and `reason` of an end; `/`, `+`, `#` and `%` in a client id are percent-encoded. All of it is QoS 0,
+ * never logged, forwarded or queued for a session, and not even put together while nobody subscribes. `$SYS/broker/` may
+ * be subscribed to by everybody who is let in; the events are subject to the access rules.
  *
  * Retained messages come from the pipeline, which has them on disk. Persistent sessions (subscriptions, queued QoS 1 and 2
  * messages, QoS 2 handshakes, wills) are in `sessions/`: memory is what counts, and a LevelDB directory follows it.
@@ -26,6 +42,17 @@
  * weeks, and would hold the log's whole history for one message. The log is held back only from the watermark on, which is
  * synced and moved every ten seconds. A message whose receivers acknowledge before the next batch never gets there.
  *
+ * Bounds towards clients. More connections than `mqtt_connect_rate` a second, over all listeners, are closed before TLS or
+ * HTTP sees them. Before login a packet is a CONNECT of 8 KiB at most, and room for a will. A packet above `mqtt_packet` is
+ * refused by its length. A subscriber has `mqtt_inflight` messages of QoS 1 and 2 unacknowledged at most (`outgoing.ts`),
+ * retained ones included; the rest waits in its session, or in a queue of `mqtt_queued` messages and 1 MiB where it has none,
+ * and is dropped and counted beyond. One that does not read (128 KiB unsent) loses QoS 0 and is sent nothing else until it
+ * does; after 5 s without any progress it is disconnected. The hub never waits for a subscriber.
+ *
+ * Certificates. With `use_identity_as_username` a client whose certificate was verified is the user that its common name
+ * says, and needs no password; one without a common name is refused. A certificate that is asked for and not trusted, where
+ * it is optional, counts for nothing.
+ *
  * Delivery. aedes numbers packets by the message's id (`brokerCounter`); its own queueing is not used. A client that comes
  * back gets its backlog first, in order, and then what comes in; each message once to a connection.
  */
@@ -39,3 +66,4 @@ export {
   type SessionLog,
   SessionStore,
 } from './sessions/index.ts';
+export type { Figure } from './sys-topics.ts';

@@ -1,53 +1,66 @@
 import { readFileSync } from 'node:fs';
-import { createServer as createHttpServer, type Server as HttpServer } from 'node:http';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TlsOptions } from 'node:tls';
-import type { Client } from 'aedes';
+import { createServer as createTlsServer, TLSSocket, type TlsOptions } from 'node:tls';
 import { createWebSocketStream, WebSocketServer } from 'ws';
-import { HoldfastError, type Service } from '../base/index.ts';
+import { type Clock, HoldfastError, type Service, type Timer } from '../base/index.ts';
 import type { Network } from '../domain/index.ts';
 import type { Logger } from '../telemetry/index.ts';
+import type { PacketLimits } from './strict-parser.ts';
 
 export type MqttScheme = 'mqtt' | 'mqtts' | 'ws' | 'wss';
 
+/** Milliseconds of silence after which TCP asks whether the peer is there. */
+const tcpKeepAlive = 60_000;
 const networks: Readonly<Record<MqttScheme, Network>> = { mqtt: 'tcp', mqtts: 'ssl', ws: 'ws', wss: 'wss' };
 
 /** One address to listen on. */
-export interface MqttListenerOptions {
+export interface MqttListenerOptions extends PacketLimits {
   readonly scheme: MqttScheme;
   readonly host: string;
   /** 0 = any free one. */
   readonly port: number;
   readonly maxConnections: number;
-  /** Largest packet, bytes. */
-  readonly maxPacket: number;
   /** Certificate and key for mqtts and wss. */
   readonly tls?: {
     readonly certFile: string;
     readonly keyFile: string;
     readonly caFile?: string;
     readonly clientCertificate: 'none' | 'optional' | 'required';
+    /** A client with a certificate is who its common name says. */
+    readonly useIdentity: boolean;
   };
 }
 
-/** What takes a connection over: aedes's `handle`. */
-export type ConnectionHandler = (stream: Socket | ReturnType<typeof createWebSocketStream>, request?: never) => Client;
+/** A connection over which MQTT comes. */
+export type MqttStream = Socket | ReturnType<typeof createWebSocketStream>;
+
+export interface ListenerDeps {
+  /** Takes a connection over, with the bounds of its packets. */
+  readonly handle: (stream: MqttStream, limits: PacketLimits) => void;
+  /** Whether one more connection may be taken now; it is closed at once where not. */
+  readonly admits: () => boolean;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  /** Milliseconds that TLS and the upgrade to a WebSocket may take. */
+  readonly handshakeTimeout: number;
+}
 
 /** One MQTT listener: TCP, TLS, WebSocket or WebSocket over TLS. */
 export class MqttListener implements Service {
   readonly name: string;
   readonly #options: MqttListenerOptions;
-  readonly #handle: ConnectionHandler;
-  readonly #logger: Logger;
-  #server: Server | HttpServer | undefined;
+  readonly #deps: ListenerDeps;
+  #server: Server | undefined;
   #webSockets: WebSocketServer | undefined;
   readonly #sockets = new Set<Socket>();
+  /** Of sockets that are closed. */
+  #bytes = { received: 0, sent: 0 };
 
-  constructor(options: MqttListenerOptions, handle: ConnectionHandler, logger: Logger) {
+  constructor(options: MqttListenerOptions, deps: ListenerDeps) {
     this.#options = options;
-    this.#handle = handle;
-    this.#logger = logger;
+    this.#deps = deps;
     this.name = `${options.scheme} listener`;
   }
 
@@ -59,24 +72,44 @@ export class MqttListener implements Service {
     return `${this.#options.scheme}://${host}:${port}`;
   }
 
+  /** Bytes over all connections so far, TLS and WebSocket included. */
+  get bytes(): { readonly received: number; readonly sent: number } {
+    let { received, sent } = this.#bytes;
+    for (const { bytesRead, bytesWritten } of this.#sockets) {
+      received += bytesRead;
+      sent += bytesWritten;
+    }
+    return { received, sent };
+  }
+
   async start(): Promise<void> {
-    const server = this.#create();
-    this.#server = server;
-    server.maxConnections = this.#options.maxConnections;
-    server.on('connection', (socket: Socket) => {
+    const { admits, logger } = this.#deps;
+    const proceed = this.#protocol();
+    // in front of TLS and HTTP: what is refused costs next to nothing
+    const server = createServer((socket) => {
+      if (!admits()) return socket.destroy();
       this.#sockets.add(socket);
+      // a peer that vanished without a word, and has keep-alive 0
+      socket.setKeepAlive(true, tcpKeepAlive);
       socket.setNoDelay(true);
       socket.on('error', () => undefined);
-      socket.once('close', () => this.#sockets.delete(socket));
+      socket.once('close', () => {
+        this.#sockets.delete(socket);
+        this.#bytes.received += socket.bytesRead;
+        this.#bytes.sent += socket.bytesWritten;
+      });
+      return proceed(socket);
     });
+    this.#server = server;
+    server.maxConnections = this.#options.maxConnections;
     await new Promise<void>((resolve, reject) => {
       server.once('error', (error) => {
         reject(new HoldfastError('start_failed', `cannot listen on ${this.url}: ${error.message}`, { cause: error }));
       });
       server.listen({ host: this.#options.host, port: this.#options.port }, () => resolve());
     });
-    server.on('error', (error) => this.#logger.warn({ reason: error.message }, 'the listener failed for a moment'));
-    this.#logger.info({ url: this.url }, 'listening');
+    server.on('error', (error) => logger.warn({ reason: error.message }, 'the listener failed for a moment'));
+    logger.info({ url: this.url }, 'listening');
   }
 
   /** Closes the listener and what is still connected to it. */
@@ -90,11 +123,23 @@ export class MqttListener implements Service {
     });
   }
 
-  #create(): Server | HttpServer {
+  /** What takes a socket from TCP to MQTT. */
+  #protocol(): (socket: Socket) => void {
     const { scheme } = this.#options;
-    if (scheme === 'mqtt') return createServer((socket) => this.#accept(socket));
-    if (scheme === 'mqtts') return createTlsServer(this.#tls(), (socket) => this.#accept(socket));
+    const { clock, handshakeTimeout } = this.#deps;
+    if (scheme === 'mqtt') return (socket) => this.#accept(socket, socket);
+    if (scheme === 'mqtts') {
+      const secure = createTlsServer(this.#tls(), (socket) => this.#accept(socket, socket));
+      secure.on('tlsClientError', (_error, socket) => socket.destroy());
+      return (socket) => void secure.emit('connection', socket);
+    }
     const server = scheme === 'ws' ? createHttpServer() : createHttpsServer(this.#tls());
+    const upgrading = new WeakMap<Socket, Timer>();
+    server.on(scheme === 'ws' ? 'connection' : 'secureConnection', (socket: Socket) => {
+      const late = clock.after('websocket upgrade', handshakeTimeout, () => socket.destroy());
+      upgrading.set(socket, late);
+      socket.once('close', () => late.cancel());
+    });
     server.on('request', (_request, response) => {
       response.writeHead(426, { connection: 'close' }).end();
     });
@@ -107,17 +152,20 @@ export class MqttListener implements Service {
     });
     this.#webSockets.on('error', () => undefined);
     this.#webSockets.on('connection', (socket, request) => {
+      upgrading.get(request.socket)?.cancel();
       const stream = createWebSocketStream(socket);
       stream.on('error', () => undefined);
       Object.assign(stream, { remoteAddress: request.socket.remoteAddress, remotePort: request.socket.remotePort });
-      this.#accept(stream);
+      this.#accept(stream, request.socket);
     });
-    return server;
+    return (socket) => void server.emit('connection', socket);
   }
 
-  #accept(stream: Socket | ReturnType<typeof createWebSocketStream>): void {
-    Object.assign(stream, { network: networks[this.#options.scheme] });
-    limitPackets(this.#handle(stream), this.#options.maxPacket);
+  /** `socket`: what the stream goes over. */
+  #accept(stream: MqttStream, socket: Socket): void {
+    const identity = this.#options.tls?.useIdentity === true ? identityOf(socket) : undefined;
+    Object.assign(stream, { network: networks[this.#options.scheme], identity });
+    this.#deps.handle(stream, this.#options);
   }
 
   #tls(): TlsOptions {
@@ -129,27 +177,15 @@ export class MqttListener implements Service {
       ...(tls.caFile === undefined ? {} : { ca: readFileSync(tls.caFile) }),
       requestCert: tls.clientCertificate !== 'none',
       rejectUnauthorized: tls.clientCertificate === 'required',
+      handshakeTimeout: this.#deps.handshakeTimeout,
       minVersion: 'TLSv1.2',
     };
   }
 }
 
-interface Parser {
-  readonly packet: { readonly length: number };
-  _parseLength(): boolean;
-  emit(event: 'error', error: Error): boolean;
-}
-
-/** Ends a connection that announces a packet above `max` bytes before a byte of it is gathered; aedes has no limit. */
-function limitPackets(client: Client, max: number): void {
-  const parser = (client as unknown as { _parser: Parser })._parser;
-  const parseLength = parser._parseLength.bind(parser);
-  parser._parseLength = () => {
-    const complete = parseLength();
-    if (complete && parser.packet.length > max) {
-      parser.emit('error', new Error(`a packet of ${parser.packet.length} bytes, limit ${max}`));
-      return false;
-    }
-    return complete;
-  };
+/** The common name in a certificate that was verified; undefined without one, '' where it has none or several. */
+function identityOf(socket: Socket): string | undefined {
+  if (!(socket instanceof TLSSocket) || !socket.authorized) return undefined;
+  const name: unknown = socket.getPeerCertificate().subject?.CN;
+  return typeof name === 'string' ? name : '';
 }

@@ -35,6 +35,10 @@ export interface PersistenceDeps {
   /** Whether the subscription was granted; aedes stores those that it refused, too. */
   readonly granted: (subscription: PersistedSubscription) => boolean;
   readonly usernameOf: (client: ClientLike) => string;
+  /** A client has acknowledged a message. */
+  readonly acknowledged: (client: ClientLike, messageId: number | undefined) => void;
+  /** What `$SYS` has for a filter. */
+  readonly sys: (filter: string) => Iterable<{ readonly topic: string; readonly payload: Uint8Array }>;
 }
 
 /** Given at CONNECT for a session without subscriptions and never granted: aedes takes one without for no session. */
@@ -68,7 +72,7 @@ export class SessionPersistence {
   }
 
   createRetainedStreamCombi(filters: readonly string[]): Readable {
-    return Readable.from(retainedPackets(this.#deps.retained, filters));
+    return Readable.from(retainedPackets(this.#deps, filters));
   }
 
   async addSubscriptions(client: ClientLike, subscriptions: readonly PersistedSubscription[]): Promise<void> {
@@ -133,12 +137,13 @@ export class SessionPersistence {
       packet.messageId = session.allocate();
       return;
     }
-    const known = entry.messageId !== 0;
     const { connection } = session;
     packet.messageId = this.#sessions.queues.number(entry);
+    const { fresh } = entry;
+    entry.fresh = false;
     packet.qos = entry.qos;
     try {
-      if (entry.qos === 2 && !known) await this.#deps.store.flush(false);
+      if (entry.qos === 2 && fresh) await this.#deps.store.flush(false);
     } finally {
       // not where the client was taken over meanwhile: the backlog is another's then
       if (connection === session.connection && isOwner(session, client)) session.returned(entry);
@@ -147,8 +152,15 @@ export class SessionPersistence {
 
   /** A PUBACK or PUBCOMP, or a message that is not to be sent after all. Answers with what it was about. */
   async outgoingClearMessageId(client: ClientLike, packet: PersistedPacket): Promise<PersistedPacket | undefined> {
+    const cleared = this.#clear(client, packet);
+    this.#deps.acknowledged(client, packet.messageId);
+    return cleared;
+  }
+
+  #clear(client: ClientLike, packet: PersistedPacket): PersistedPacket | undefined {
     const session = this.#sessions.get(client.id);
     if (session === undefined || packet.messageId === undefined) return undefined;
+    session.others.delete(packet.messageId);
     const entry = session.sent.get(packet.messageId);
     if (entry === undefined) return undefined;
     const { qos, id, content } = entry;
@@ -236,14 +248,15 @@ function isOwner(session: Session, client: ClientLike): boolean {
 }
 
 function entryOf(session: Session, packet: PersistedPacket): ReturnType<Session['queue']['get']> {
-  const { brokerId, brokerCounter } = packet;
-  return brokerId === logBrokerId && typeof brokerCounter === 'bigint' ? session.queue.get(brokerCounter) : undefined;
+  const { brokerId, brokerCounter, messageId } = packet;
+  if (brokerId === logBrokerId && typeof brokerCounter === 'bigint') return session.queue.get(brokerCounter);
+  return messageId === undefined ? undefined : session.sent.get(messageId);
 }
 
-function* retainedPackets(retained: RetainedSource, filters: readonly string[]): Generator<object> {
+function* retainedPackets({ retained, sys }: PersistenceDeps, filters: readonly string[]): Generator<object> {
+  const packet = { cmd: 'publish', retain: true, dup: false };
   for (const filter of filters) {
-    for (const { topic, payload, qos } of retained.matching(filter)) {
-      yield { cmd: 'publish', topic, payload, qos, retain: true, dup: false };
-    }
+    for (const { topic, payload, qos } of retained.matching(filter)) yield { ...packet, topic, payload, qos };
+    for (const { topic, payload } of sys(filter)) yield { ...packet, topic, payload, qos: 0 };
   }
 }

@@ -17,8 +17,8 @@ interface Waiting {
  *
  * A message is numbered with its id and a subscriber takes only rising numbers, but QoS 0 is routed at once
  * and QoS 1 and 2 after its session store: published in one turn, the second overtakes the first, which is then lost as a
- * duplicate. So a message waits here until those of the other kind have gone through. aedes's own publishes take the
- * same way. What a client published was routed by the pipeline, so aedes's second routing of it is left out.
+ * duplicate. So a message waits here until those of the other kind have gone through. A will takes the
+ * same way; aedes's own `$SYS` messages are left out. What a client published was routed by the pipeline, so aedes's second routing of it is left out.
  */
 export class BrokerRouter {
   readonly #publish: (packet: AedesPublishPacket, done: Done) => void;
@@ -39,6 +39,7 @@ export class BrokerRouter {
     ) => void;
     this.#publish = (packet, done) => original(packet, null, done);
     const ordered = (packet: object, client: Client | Done | null, done?: Done) => {
+      if (isAedesOwn(packet, broker.id)) return (typeof client === 'function' ? client : done)?.(null);
       if (typeof client === 'function') this.#enqueue(packet, client);
       else if (client) done?.(null);
       else this.#enqueue(packet, done ?? (() => undefined));
@@ -97,4 +98,9 @@ export class BrokerRouter {
       this.#at = 0;
     }
   }
+}
+
+/** What aedes tells of itself and its clients: `$SYS` is ours. */
+function isAedesOwn(packet: object, id: string): boolean {
+  return 'topic' in packet && typeof packet.topic === 'string' && packet.topic.startsWith(`$SYS/${id}/`);
 }

@@ -20,6 +20,9 @@ export function* crossProblems(config: Config, excused: boolean): Generator<Cros
     if (clientCert === 'none' || caFile !== undefined) continue;
     yield { key: `${section}.ca_file`, text: `is missing: ${section}.client_cert = "${clientCert}" needs it` };
   }
+  if (config.mqtt.useIdentityAsUsername && config.mqtt.clientCert === 'none') {
+    yield { key: 'mqtt.client_cert', text: 'is "none": mqtt.use_identity_as_username needs "optional" or "required"' };
+  }
   yield* certificates(config.rest, 'rest');
   if (
     config.rest.listen.startsWith('https:') &&

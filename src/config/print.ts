@@ -1,7 +1,8 @@
 import { stringify } from 'smol-toml';
 import { formatDuration, formatSize } from '../base/index.ts';
 import { camel } from './load.ts';
-import { type Config, noteOf } from './schema.ts';
+import { noteOf } from './notes.ts';
+import type { Config } from './schema.ts';
 import { isTree, rootNode, type SchemaNode, type Tree, unwrap } from './walk.ts';
 
 const hidden = '********';

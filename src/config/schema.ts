@@ -1,131 +1,8 @@
 import * as v from 'valibot';
-import { topicFilterProblem } from '../domain/index.ts';
-import { coapUrlProblem, mqttUrlProblem, restUrlProblem, upstreamUrlProblem } from './urls.ts';
-import {
-  checked,
-  duration,
-  filter,
-  flag,
-  list,
-  oneOf,
-  path,
-  prefix,
-  qos,
-  size,
-  table,
-  text,
-  timeZoneProblem,
-  whole,
-} from './values.ts';
-
-/** What is known of a key beside its type: a sentence for the sample file, and how its value is written and shown. */
-export interface KeyNote {
-  readonly doc: string;
-  readonly unit?: 'duration' | 'size';
-  readonly secret?: boolean;
-}
-
-const notes = new WeakMap<object, KeyNote>();
-
-/** What was said of a key's schema. */
-export function noteOf(schema: object): KeyNote | undefined {
-  return notes.get(schema);
-}
-
-function key<Schema extends object>(doc: string, schema: Schema, more: Omit<KeyNote, 'doc'> = {}): Schema {
-  notes.set(schema, { doc, ...more });
-  return schema;
-}
-
-const tls = {
-  ca_file: key('Certificates to trust, PEM.', v.exactOptional(path())),
-  cert_file: key('Certificate chain, PEM; together with key_file.', v.exactOptional(path())),
-  key_file: key('Private key, PEM.', v.exactOptional(path())),
-};
-
-const rule = table({
-  effect: key('"allow" or "deny".', oneOf(['allow', 'deny'])),
-  action: key('"publish", "subscribe" or "all".', v.optional(oneOf(['all', 'publish', 'subscribe']), 'all')),
-  user: key('A user name; * is anyone.', v.optional(text(), '*')),
-  client: key('A deviceID, without @AppID; * is any.', v.optional(text(), '*')),
-  topic: key('A filter; %u is the user, %c the deviceID.', filter()),
-});
-
-const route = table({
-  topic: key('Which topics, as a filter.', filter()),
-  direction: key('"out" to the upstream, "in" from it, or "both".', oneOf(['out', 'in', 'both'])),
-  qos: key('QoS at most.', v.optional(qos(), 1)),
-  local_prefix: key('Put before the topic here.', v.optional(prefix(), '')),
-  remote_prefix: key('Put before the topic at the upstream.', v.optional(prefix(), '')),
-});
-
-const MiB = 1_048_576;
-
-const upstream = table({
-  name: key(
-    'Names its queue on disk: a new name starts a new queue.',
-    checked('a name of 1 to 64 letters, digits, _ - .', (it) =>
-      /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$/.test(it) ? undefined : 'has others',
-    ),
-  ),
-  urls: key(
-    'Tried in order, the first preferred: mqtt, mqtts, ws, wss.',
-    v.pipe(list(checked('a URL such as "mqtts://host:8883"', upstreamUrlProblem)), v.minLength(1, 'expected a URL')),
-  ),
-  client_id: key('Default: made from the gateway id.', v.exactOptional(path())),
-  username: key('User name at the broker.', v.exactOptional(text())),
-  password: key('Password; better in password_file.', v.exactOptional(text()), { secret: true }),
-  password_file: key('File whose first line is the password.', v.exactOptional(path())),
-  ...tls,
-  insecure: key('Does not check the broker’s certificate: for a test bench only.', v.optional(flag(), false)),
-  keepalive: key('MQTT keep-alive.', v.optional(duration(1_000, 65_535_000), '60s'), { unit: 'duration' }),
-  protocol: key('"auto" tries MQTT 5 first.', v.optional(oneOf(['auto', '5', '3.1.1']), 'auto')),
-  topics: key('What goes which way.', list(route)),
-  queue: key(
-    'What may wait for this upstream.',
-    v.optional(
-      table({
-        max_bytes: key('Bytes at most.', v.optional(size(65_536), '512MiB'), { unit: 'size' }),
-        overflow: key(
-          'When full: "drop_oldest" or "reject".',
-          v.optional(oneOf(['drop_oldest', 'reject']), 'drop_oldest'),
-        ),
-        max_age: key('Age at most.', v.exactOptional(duration(1_000, Number.MAX_SAFE_INTEGER)), { unit: 'duration' }),
-        max_messages: key('Messages at most.', v.exactOptional(whole(1, Number.MAX_SAFE_INTEGER))),
-        qos0: key('Whether QoS 0 is queued too.', v.optional(flag(), true)),
-      }),
-      {},
-    ),
-  ),
-  window: key('Messages in flight at most.', v.optional(whole(1, 65_535), 64)),
-  replay: key(
-    'How a backlog is sent.',
-    v.optional(
-      table({
-        rate: key('Messages/s of the backlog; 0 = as fast as it goes.', v.optional(whole(0, 1_000_000), 0)),
-        order: key('"fifo", or "live_first".', v.optional(oneOf(['fifo', 'live_first']), 'fifo')),
-      }),
-      {},
-    ),
-  ),
-  ack_timeout: key('No PUBACK for so long: reconnect.', v.optional(duration(1_000), '30s'), { unit: 'duration' }),
-  backoff: key(
-    'Between attempts to connect: random, up to a bound that doubles from base to cap.',
-    v.optional(
-      table({
-        base: key('First bound.', v.optional(duration(10), '1s'), { unit: 'duration' }),
-        cap: key('Last bound.', v.optional(duration(10), '60s'), { unit: 'duration' }),
-      }),
-      {},
-    ),
-  ),
-  status_topic: key(
-    'Topic at the upstream for this gateway’s retained status.',
-    v.exactOptional(
-      checked('a topic without wildcards', (it) => (/[+#]/.test(it) ? 'has one' : topicFilterProblem(it))),
-    ),
-  ),
-});
+import { key } from './notes.ts';
+import { MiB, rule, tls, upstream } from './upstream-schema.ts';
+import { coapUrlProblem, mqttUrlProblem, restUrlProblem } from './urls.ts';
+import { checked, duration, flag, list, oneOf, path, size, table, timeZoneProblem, whole } from './values.ts';
 
 /** Every key, its type, default, check and sentence. The sample file and the documentation come from it. */
 export const schema = table({
@@ -200,6 +77,15 @@ export const schema = table({
         client_cert: key(
           'Client certificates: "none", "optional" or "required".',
           v.optional(oneOf(['none', 'optional', 'required']), 'none'),
+        ),
+        use_identity_as_username: key(
+          'A client with a certificate is the user that its common name says, without a password.',
+          v.optional(flag(), false),
+        ),
+        sys_interval: key(
+          'How often who subscribes to $SYS is told what has changed; 0s = no $SYS.',
+          v.optional(duration(0), '10s'),
+          { unit: 'duration' },
         ),
       }),
       {},
@@ -292,6 +178,18 @@ export const schema = table({
         dtls_sessions: key('DTLS sessions of each coaps address.', v.optional(whole(1, 1_000_000), 10_000)),
         mqtt_connections: key('MQTT connections, logged in or not.', v.optional(whole(1, 1_000_000), 1_000)),
         mqtt_packet: key('Bytes of an MQTT packet.', v.optional(size(256, 256 * MiB), '128KiB'), { unit: 'size' }),
+        mqtt_connect_rate: key(
+          'MQTT connections taken per second, over all listeners; 0 = any.',
+          v.optional(whole(0, 1_000_000), 500),
+        ),
+        mqtt_inflight: key(
+          'Messages of QoS 1 and 2 unacknowledged by one subscriber.',
+          v.optional(whole(1, 60_000), 20),
+        ),
+        mqtt_queued: key(
+          'Messages that wait for a subscriber without a session to acknowledge others.',
+          v.optional(whole(0, 1_000_000), 1_000),
+        ),
         rest_connections: key('HTTP connections at once.', v.optional(whole(1, 100_000), 256)),
       }),
       {},

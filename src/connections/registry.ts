@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type Clock, HoldfastError, type Service, type Timer } from '../base/index.ts';
-import type { ConnectionFacts, EndReason, GatewayEvent } from '../domain/index.ts';
+import type { Connected, ConnectionFacts, Disconnected, EndReason, GatewayEvent } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
 
 export type Protocol = 'coap' | 'mqtt';
@@ -44,6 +44,8 @@ export class ConnectionRegistry implements Service {
   readonly #journal: ConnectionJournal;
   readonly #connections = new Map<string, Connection>();
   readonly #counts = { coap: 0, mqtt: 0 };
+  readonly #most = { coap: 0, mqtt: 0 };
+  readonly #watchers = new Set<(event: Connected | Disconnected) => void>();
   readonly #expired;
   #sweep: Timer | undefined;
   #random = Buffer.alloc(0);
@@ -80,6 +82,17 @@ export class ConnectionRegistry implements Service {
     return this.#counts[protocol];
   }
 
+  /** Most clients that were ever connected at once. */
+  most(protocol: Protocol): number {
+    return this.#most[protocol];
+  }
+
+  /** Has `watcher` told of each client that comes or goes, in that turn; returns what ends that. */
+  watch(watcher: (event: Connected | Disconnected) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => void this.#watchers.delete(watcher);
+  }
+
   /**
    * Takes a client in; an older connection of the same client id ends as `taken_over`.
    * @throws HoldfastError `limit_reached`.
@@ -108,8 +121,10 @@ export class ConnectionRegistry implements Service {
       lastSeen: this.#clock.monotonic(),
     };
     this.#connections.set(connection.clientId, connection);
-    this.#counts[connection.protocol] += 1;
-    this.#journal.record({ kind: 'connected', reason: 'normal', ...factsOf(connection) });
+    const count = this.#counts[connection.protocol] + 1;
+    this.#counts[connection.protocol] = count;
+    this.#most[connection.protocol] = Math.max(count, this.#most[connection.protocol]);
+    this.#happened({ kind: 'connected', reason: 'normal', ...factsOf(connection) });
     this.#logger.debug(
       { client: connection.clientId, protocol: connection.protocol, address: connection.address },
       'connected',
@@ -163,8 +178,13 @@ export class ConnectionRegistry implements Service {
   #remove(connection: Connection, reason: EndReason): void {
     this.#connections.delete(connection.clientId);
     this.#counts[connection.protocol] -= 1;
-    this.#journal.record({ kind: 'disconnected', reason, ...factsOf(connection) });
+    this.#happened({ kind: 'disconnected', reason, ...factsOf(connection) });
     this.#logger.debug({ client: connection.clientId, protocol: connection.protocol, reason }, 'disconnected');
+  }
+
+  #happened(event: Connected | Disconnected): void {
+    this.#journal.record(event);
+    for (const watcher of this.#watchers) watcher(event);
   }
 
   #token(): string {

@@ -22,10 +22,10 @@ import { Upstream } from '../upstream/index.ts';
 import { ClockWatch } from './clock-quality.ts';
 import { type ControlRequest, ControlSocket } from './control.ts';
 import type { Identity } from './identity.ts';
-import { logOptions, mqttListeners, sessionLimits, stateFile, upstreamOptions } from './options.ts';
+import { brokerOptions, logOptions, sessionLimits, stateFile, upstreamOptions } from './options.ts';
 import { GatewayPresence } from './presence.ts';
 import { processFigures, queryIndex, restServer, tokenStore } from './rest.ts';
-import { type StatusReport, stateOf } from './status.ts';
+import { type StatusReport, stateOf, upstreamFigures } from './status.ts';
 import { CoapTransports } from './transports.ts';
 
 export interface GatewayDeps {
@@ -42,8 +42,6 @@ export interface GatewayDeps {
 
 /** A commit that takes longer than this means that the disk hangs, milliseconds. */
 const commitPatience = 20_000;
-const mqttConnectTimeout = 10_000;
-const mqttInflight = 1_000;
 
 /** All parts of one gateway, constructed and put in order. */
 export class Gateway {
@@ -134,7 +132,8 @@ export class Gateway {
         health,
         limits: sessionLimits(config),
       },
-      options: { listeners: mqttListeners(config), connectTimeout: mqttConnectTimeout, maxInflight: mqttInflight },
+      options: brokerOptions(config, identity.gatewayId, version),
+      figures: () => upstreamFigures(this.#upstreams),
     });
     const resources = new CoapResources({
       ...doors,

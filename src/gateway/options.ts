@@ -1,5 +1,5 @@
 import { isAbsolute, join } from 'node:path';
-import type { MqttListenerOptions, MqttScheme, SessionLimits } from '../broker/index.ts';
+import type { BrokerOptions, MqttListenerOptions, MqttScheme, SessionLimits } from '../broker/index.ts';
 import type { Config } from '../config/index.ts';
 import type { LogOptions } from '../log/index.ts';
 import type { UpstreamOptions } from '../upstream/index.ts';
@@ -18,9 +18,11 @@ export function addressOf(url: string, defaultPort: number): { readonly host: st
   return { host: parsed.hostname.replace(/^\[|\]$/g, ''), port };
 }
 
+/** Bytes of a CONNECT beside the payload of its will. */
+const loginRoom = 8 * 1024;
 const mqttPorts: Readonly<Record<MqttScheme, number>> = { mqtt: 1883, mqtts: 8883, ws: 8083, wss: 8084 };
 
-export function mqttListeners(config: Config): MqttListenerOptions[] {
+function mqttListeners(config: Config): MqttListenerOptions[] {
   const { mqtt, limits } = config;
   return mqtt.listen.map((url) => {
     const scheme = url.slice(0, url.indexOf(':')) as MqttScheme;
@@ -32,6 +34,7 @@ export function mqttListeners(config: Config): MqttListenerOptions[] {
               certFile: mqtt.certFile,
               keyFile: mqtt.keyFile,
               clientCertificate: mqtt.clientCert,
+              useIdentity: mqtt.useIdentityAsUsername,
               ...(mqtt.caFile === undefined ? {} : { caFile: mqtt.caFile }),
             },
           }
@@ -41,9 +44,21 @@ export function mqttListeners(config: Config): MqttListenerOptions[] {
       ...addressOf(url, mqttPorts[scheme]),
       maxConnections: limits.mqttConnections,
       maxPacket: limits.mqttPacket,
+      maxConnect: Math.min(limits.mqttPacket, loginRoom + limits.payload),
       ...tls,
     };
   });
+}
+
+export function brokerOptions(config: Config, gatewayId: string, version: string): BrokerOptions {
+  return {
+    listeners: mqttListeners(config),
+    connectTimeout: 10_000,
+    maxInflight: 1_000,
+    connectRate: config.limits.mqttConnectRate,
+    queue: { maxQueued: config.limits.mqttQueued, maxQueuedBytes: megabyte },
+    sys: { interval: config.mqtt.sysInterval, node: gatewayId, version },
+  };
 }
 
 export function sessionLimits({ limits }: Config): SessionLimits {
@@ -52,6 +67,7 @@ export function sessionLimits({ limits }: Config): SessionLimits {
     messages: limits.sessionMessages,
     bytes: limits.sessionBytes,
     totalBytes: limits.sessionsBytes,
+    inflight: limits.mqttInflight,
     maxAge: limits.sessionAge,
     idle: limits.sessionAge,
   };

@@ -1,3 +1,4 @@
+import type { Figure } from '../broker/index.ts';
 import type { ActiveCondition } from '../telemetry/index.ts';
 import type { UpstreamStatus } from '../upstream/index.ts';
 
@@ -25,4 +26,13 @@ export interface StatusReport {
 export function stateOf(conditions: readonly ActiveCondition[]): StatusReport['state'] {
   if (conditions.some((condition) => condition.severity === 'failed')) return 'failed';
   return conditions.length > 0 ? 'degraded' : 'running';
+}
+
+/** Queues and links as `$SYS/broker/` has them. */
+export function* upstreamFigures(upstreams: readonly { status(): UpstreamStatus }[]): Generator<Figure> {
+  for (const upstream of upstreams) {
+    const { name } = upstream.status();
+    yield [`queue/${name}/messages`, () => upstream.status().queuedMessages];
+    yield [`connection/${name}/state`, () => (upstream.status().state === 'connected' ? '1' : '0')];
+  }
 }

@@ -118,6 +118,8 @@ export async function startSessions(given: BenchOptions & { disk?: Store } = {})
     store,
     granted: ({ topic }) => given.granted?.(topic) ?? true,
     usernameOf: () => 'ann',
+    acknowledged: () => undefined,
+    sys: () => [],
   });
   return {
     clock,

@@ -35,6 +35,9 @@ export async function startLocalGateway(
     /** Disks of an earlier run. */
     disks?: { store: MemoryStore; sessions: MemoryStore; bootFile: MemoryNumberFile };
     limits?: Partial<SessionLimits>;
+    connectRate?: number;
+    sys?: { interval?: number };
+    queue?: { maxQueued?: number; maxQueuedBytes?: number };
   } = {},
 ): Promise<LocalGateway> {
   const { store, sessions, bootFile } = given.disks ?? {
@@ -83,10 +86,21 @@ export async function startLocalGateway(
     },
     options: {
       listeners: [
-        { scheme: 'mqtt', host: '127.0.0.1', port: 0, maxConnections: 100, maxPacket: 100_000, ...given.listener },
+        {
+          scheme: 'mqtt',
+          host: '127.0.0.1',
+          port: 0,
+          maxConnections: 100,
+          maxPacket: 100_000,
+          maxConnect: 80_000,
+          ...given.listener,
+        },
       ],
       connectTimeout: 10_000,
       maxInflight: 100,
+      connectRate: given.connectRate ?? 0,
+      queue: { maxQueued: 1_000, maxQueuedBytes: 1_000_000, ...given.queue },
+      sys: { interval: 10_000, node: 'gw', version: '0', ...given.sys },
     },
   });
   const services = [log, pipeline, broker.sessions, registry, broker];

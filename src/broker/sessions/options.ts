@@ -13,6 +13,8 @@ export interface SessionLimits {
   readonly bytes: number;
   /** Bytes of all sessions' messages, one that several wait for counted once. */
   readonly totalBytes: number;
+  /** Messages under way to one client: sent and not acknowledged. */
+  readonly inflight: number;
   /** Milliseconds for which a message is kept. */
   readonly maxAge: number;
   /** Milliseconds for which a session without a connection is kept. */
@@ -27,6 +29,7 @@ export const defaultSessionLimits: SessionLimits = {
   messages: 10_000,
   bytes: 16 * mebibyte,
   totalBytes: 64 * mebibyte,
+  inflight: 20,
   maxAge: 14 * day,
   idle: 14 * day,
 };

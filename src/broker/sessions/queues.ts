@@ -87,6 +87,7 @@ export class SessionQueues {
     const { session } = entry;
     if (entry.messageId === 0) {
       entry.messageId = session.allocate();
+      entry.fresh = true;
       session.sent.set(entry.messageId, entry);
       this.#writer.mark(entry);
     }

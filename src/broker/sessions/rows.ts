@@ -59,6 +59,8 @@ export class EntryRow extends Row {
   content: ContentRow | undefined;
   /** Packet identifier under which it was sent; 0: not yet sent. */
   messageId = 0;
+  /** Its identifier is new, and not yet written. */
+  fresh = false;
   /** The connection, counted, that it was last handed to. */
   connection = 0;
   /** Handed to aedes from the backlog, not yet come back. */

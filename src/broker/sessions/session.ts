@@ -20,6 +20,8 @@ export class Session extends Row {
   readonly queue = new Map<bigint, EntryRow>();
   /** Messages under way to the client, by packet identifier; those that await PUBCOMP included. */
   readonly sent = new Map<number, EntryRow>();
+  /** Packet identifiers under way to the client that are not of the queue: retained messages. */
+  readonly others = new Set<number>();
   readonly incoming = new Map<number, IncomingRow>();
   bytes = 0;
   /** Highest id ever queued in this run. */
@@ -28,6 +30,8 @@ export class Session extends Row {
   owner: object | undefined;
   live: object | undefined;
   connection = 0;
+  /** Whether messages of the queue wait for the client to acknowledge those before them. */
+  behind = false;
   lastUse: LastUse;
   /** Monotonic time of the last use, where it is offline. */
   idleSince = 0;
@@ -46,7 +50,10 @@ export class Session extends Row {
   allocate(): number {
     do {
       this.#lastMessageId = this.#lastMessageId >= maxMessageId ? 1 : this.#lastMessageId + 1;
-    } while (this.sent.has(this.#lastMessageId) && this.sent.size < maxMessageId);
+    } while (
+      (this.sent.has(this.#lastMessageId) || this.others.has(this.#lastMessageId)) &&
+      this.sent.size + this.others.size < maxMessageId
+    );
     return this.#lastMessageId;
   }
 
@@ -81,15 +88,18 @@ export interface BacklogPacket {
 
 /**
  * The session's messages for the client that has just come, in order, first those that await PUBCOMP; ends once the
- * client has all, what came in meanwhile included, and only then is the client sent what comes in. `expired`: whether
- * to leave a message out.
+ * client has all, what came in meanwhile included, or `max` that it has not acknowledged, and only then is the client sent
+ * what comes in. `expired`: whether to leave a message out.
  */
 export async function* backlog(
   session: Session,
   client: object,
+  max: number,
   expired: (entry: EntryRow) => boolean,
 ): AsyncGenerator<BacklogPacket> {
   session.live = undefined;
+  session.behind = false;
+  session.others.clear();
   session.connection += 1;
   session.drawn = 0;
   session.wake?.();
@@ -109,17 +119,34 @@ export async function* backlog(
     } else if (next !== undefined) {
       const entry = next.value;
       last = entry.id;
+      while (isFull(entry, max) && session.drawn > 0 && session.connection === connection) await returns(session);
+      if (session.connection !== connection) return;
+      if (isFull(entry, max)) {
+        session.live = client;
+        session.behind = true;
+        return;
+      }
       const packet = entry.connection === connection ? undefined : draw(entry, expired);
       if (packet !== undefined) yield packet;
     } else if (session.drawn > 0) {
-      await new Promise<void>((resolve) => {
-        session.wake = resolve;
-      });
+      await returns(session);
     } else {
       session.live = client;
       return;
     }
   }
+}
+
+function returns(session: Session): Promise<void> {
+  return new Promise((resolve) => {
+    session.wake = resolve;
+  });
+}
+
+/** Whether a message must wait that was not sent before; those that were sent are sent again in any case. */
+function isFull({ session, messageId, connection }: EntryRow, max: number): boolean {
+  if (messageId !== 0 || connection === session.connection) return false;
+  return session.sent.size + session.drawn >= max;
 }
 
 function draw(entry: EntryRow, expired: (entry: EntryRow) => boolean): BacklogPacket | undefined {

@@ -15,6 +15,8 @@ export class Sessions {
   readonly #sessions = new Map<string, Session>();
   readonly #tree = new TopicTree<SubscriptionRow>();
   readonly #wills = new Map<string, WillRow>();
+  /** Sessions that were given up since nobody came back to them. */
+  expired = 0;
   /** QoS 2 handshakes of clients without a session. */
   readonly #transient = new Map<string, Set<number>>();
 
@@ -32,6 +34,13 @@ export class Sessions {
 
   get count(): number {
     return this.#sessions.size;
+  }
+
+  /** Sessions whose client is not connected. */
+  get away(): number {
+    let count = 0;
+    for (const { owner } of this.#sessions.values()) if (owner === undefined) count += 1;
+    return count;
   }
 
   get subscriptions(): number {
@@ -117,6 +126,7 @@ export class Sessions {
     this.#transient.delete(clientId);
     const session = this.#sessions.get(clientId);
     if (session === undefined) return;
+    if (reason !== undefined) this.expired += 1;
     this.queues.clear(session, reason);
     for (const row of session.subscriptions.values()) this.#unsubscribe(row);
     for (const row of session.incoming.values()) this.#writer.remove(row);
@@ -182,7 +192,7 @@ export class Sessions {
       if (reason !== undefined) this.queues.drop(entry, reason);
       return reason !== undefined;
     };
-    return backlog(session, client, expired);
+    return backlog(session, client, this.#deps.limits.inflight, expired);
   }
 
   hasIncoming(clientId: string, messageId: number): boolean {
