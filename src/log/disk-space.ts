@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomFillSync } from 'node:crypto';
 import { open, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { reasonOf } from '../base/index.ts';
@@ -35,6 +35,7 @@ const leastFull = 24 * MiB;
 const mostFull = 64 * MiB;
 const mostLow = 256 * MiB;
 const ballastBytes = 16 * MiB;
+const partBytes = 64 * 1024;
 /** Bytes on the disk per byte given to the store: its own log, then a table. */
 const amplification = 2;
 
@@ -116,7 +117,8 @@ export class StateDisk implements DiskSpace {
     try {
       const file = await open(this.#ballast, 'w', 0o600);
       // a file system that compresses makes nothing of zeros
-      for (let at = 0; at < ballastBytes; at += MiB) await file.write(randomBytes(MiB));
+      const part = Buffer.allocUnsafe(partBytes);
+      for (let at = 0; at < ballastBytes; at += partBytes) await file.write(randomFillSync(part));
       await file.close();
     } catch (thrown) {
       this.#logger.warn({ reason: reasonOf(thrown) }, 'the ballast was not written');
