@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { HoldfastError, reasonOf, replaceFile } from '../base/index.ts';
+import { HoldfastError } from '../base/index.ts';
+import { ManagedFile } from './managed-file.ts';
 import { checkIdentity, formatPsks, parsePsks, readKey } from './psk-text.ts';
 
 /** Bytes of a key that is made up. */
@@ -12,12 +11,11 @@ const generated = 16;
  * read once and again when told.
  */
 export class PskFile {
-  readonly #path: string;
+  readonly #file: ManagedFile<Buffer>;
   #keys = new Map<string, Buffer>();
-  #changes: Promise<unknown> = Promise.resolve();
 
   constructor(path: string) {
-    this.#path = path;
+    this.#file = new ManagedFile(path, parsePsks, formatPsks);
   }
 
   get size(): number {
@@ -35,7 +33,7 @@ export class PskFile {
    */
   async load(): Promise<ReadonlySet<string>> {
     const former = this.#keys;
-    const fresh = await this.#read();
+    const fresh = await this.#file.read();
     this.#keys = fresh;
     const gone = new Set<string>();
     for (const [identity, key] of former) {
@@ -47,7 +45,7 @@ export class PskFile {
 
   /** Identities, in order. */
   async list(): Promise<readonly string[]> {
-    return [...(await this.#read()).keys()].sort();
+    return [...(await this.#file.read()).keys()].sort();
   }
 
   /**
@@ -58,7 +56,7 @@ export class PskFile {
   async add(identity: string, hex?: string): Promise<string> {
     checkIdentity(identity);
     const key = hex === undefined ? randomBytes(generated) : readKey(hex);
-    await this.#change((keys) => {
+    await this.#file.change((keys) => {
       if (keys.has(identity)) throw new HoldfastError('bad_request', `identity ${identity} is there already`);
       keys.set(identity, key);
     });
@@ -66,38 +64,9 @@ export class PskFile {
   }
 
   /** @throws HoldfastError `bad_request` for one that is not there. */
-  remove(identity: string): Promise<void> {
-    return this.#change((keys) => {
+  async remove(identity: string): Promise<void> {
+    await this.#file.change((keys) => {
       if (!keys.delete(identity)) throw new HoldfastError('bad_request', `no identity ${JSON.stringify(identity)}`);
     });
-  }
-
-  /** One change after the other, each on the file as it is then. What this process holds is read by `load` alone. */
-  #change(apply: (keys: Map<string, Buffer>) => void): Promise<void> {
-    const change = this.#changes.then(async () => {
-      const keys = await this.#read();
-      apply(keys);
-      await replaceFile(this.#path, formatPsks(keys), {
-        prepare: async (file) => {
-          if (process.getuid?.() !== 0) return;
-          // `sudo holdfast psk add` must not take the file from the daemon
-          const { uid, gid } = await stat(this.#path).catch(() => stat(dirname(this.#path)));
-          await file.chown(uid, gid);
-        },
-      });
-    });
-    this.#changes = change.catch(() => undefined);
-    return change;
-  }
-
-  async #read(): Promise<Map<string, Buffer>> {
-    let text: string;
-    try {
-      text = await readFile(this.#path, 'utf8');
-    } catch (thrown) {
-      if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return new Map();
-      throw new HoldfastError('bad_configuration', `cannot read ${this.#path}: ${reasonOf(thrown)}`, { cause: thrown });
-    }
-    return parsePsks(text, this.#path);
   }
 }

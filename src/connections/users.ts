@@ -1,8 +1,7 @@
 import { createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
-import { type FileHandle, readFile, stat } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { HoldfastError, reasonOf, replaceFile } from '../base/index.ts';
+import { HoldfastError } from '../base/index.ts';
 import type { PasswordCheck } from './authenticator.ts';
+import { ManagedFile } from './managed-file.ts';
 import { checkUserName, formatHash, formatUsers, type PasswordHash, parseHash, parseUsers } from './users-text.ts';
 
 const cacheSize = 10_000;
@@ -15,7 +14,7 @@ const maxPassword = 1_024;
  * keyed hash that holds the stored hash too, so that a changed or removed password is forgotten by itself.
  */
 export class UsersFile implements PasswordCheck {
-  readonly #path: string;
+  readonly #file: ManagedFile<string>;
   readonly #cost: number;
   readonly #cacheKey = randomBytes(32);
   readonly #right = new Set<string>();
@@ -23,11 +22,10 @@ export class UsersFile implements PasswordCheck {
   readonly #waiting: (() => void)[] = [];
   #busy = 0;
   #users = new Map<string, string>();
-  #changes: Promise<unknown> = Promise.resolve();
 
   /** `cost` is scrypt's N of new passwords: 16384 takes some 50 ms and 16 MiB. */
   constructor(path: string, options: { readonly cost?: number } = {}) {
-    this.#path = path;
+    this.#file = new ManagedFile(path, parseUsers, formatUsers);
     this.#cost = options.cost ?? 16_384;
   }
 
@@ -36,7 +34,7 @@ export class UsersFile implements PasswordCheck {
    * @throws HoldfastError `bad_configuration` where it cannot be read; what was read before goes on to hold.
    */
   async load(): Promise<void> {
-    this.#users = await this.#read();
+    this.#users = await this.#file.read();
     this.#right.clear();
   }
 
@@ -79,7 +77,7 @@ export class UsersFile implements PasswordCheck {
 
   /** User names, in order. */
   async list(): Promise<readonly string[]> {
-    return [...(await this.#read()).keys()].sort();
+    return [...(await this.#file.read()).keys()].sort();
   }
 
   /** @throws HoldfastError `bad_request` for a bad name or password, or one who is there. */
@@ -118,32 +116,9 @@ export class UsersFile implements PasswordCheck {
     });
   }
 
-  /** One change after the other, each on the file as it is then. */
-  #change(apply: (users: Map<string, string>) => void): Promise<void> {
-    const change = this.#changes.then(async () => {
-      const users = await this.#read();
-      apply(users);
-      await replaceFile(this.#path, formatUsers(users), {
-        prepare: async (file) => {
-          if (process.getuid?.() === 0) await giveAway(file, this.#path);
-        },
-      });
-      this.#users = users;
-      this.#right.clear();
-    });
-    this.#changes = change.catch(() => undefined);
-    return change;
-  }
-
-  async #read(): Promise<Map<string, string>> {
-    let text: string;
-    try {
-      text = await readFile(this.#path, 'utf8');
-    } catch (thrown) {
-      if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return new Map();
-      throw new HoldfastError('bad_configuration', `cannot read ${this.#path}: ${reasonOf(thrown)}`, { cause: thrown });
-    }
-    return parseUsers(text, this.#path);
+  async #change(apply: (users: Map<string, string>) => void): Promise<void> {
+    this.#users = await this.#file.change(apply);
+    this.#right.clear();
   }
 
   async #check(password: string, hash: string): Promise<boolean> {
@@ -183,10 +158,4 @@ export class UsersFile implements PasswordCheck {
     }
     this.#right.add(pair);
   }
-}
-
-/** `sudo holdfast user add` must not take the file from the daemon: it stays with its owner, a new one with its folder's. */
-async function giveAway(file: FileHandle, path: string): Promise<void> {
-  const { uid, gid } = await stat(path).catch(() => stat(dirname(path)));
-  await file.chown(uid, gid);
 }
