@@ -10,6 +10,8 @@ export interface PipelineLog {
   append(message: Message, done: (error: HoldfastError | undefined) => void, change?: StateChange): bigint;
   /** @throws HoldfastError as `append` would for payloads of so many bytes. */
   checkRoom(bytes: number): void;
+  /** Only the disk counts for the message. */
+  require(id: bigint): void;
   kept(prefix: string): AsyncIterable<readonly [string, StoredMessage]>;
   age(message: StoredMessage): number | undefined;
 }
@@ -122,6 +124,8 @@ export class Pipeline implements Service {
       return;
     }
     for (const message of messages) ids.push(this.#accept(message, one));
+    // one batch of the disk has them all; an upstream's acknowledgements come one by one
+    if (ids.length > 1) for (const id of ids) this.#log.require(id);
   }
 
   /** Files a subscriber under a valid filter; returns what takes it out again. */

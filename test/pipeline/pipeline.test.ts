@@ -126,6 +126,24 @@ describe('several messages published together', () => {
     expect([more, got, store.count('c')]).toEqual([[], ['b', 'a', 'c'], 1]);
   });
 
+  it('wait for the disk, whatever upstreams have of them', async () => {
+    const taken: bigint[] = [];
+    log.deliverThrough({
+      takes: (_message, id) => {
+        taken.push(id);
+        return 'now';
+      },
+    });
+    store.held = true;
+    const waiting = together(message('x', 'a'), message('x', 'b'));
+    for (const id of taken) log.delivered(id);
+    expect(await waiting).toEqual([]);
+    store.release();
+    await settle(clock);
+    const { messages } = await readAll(log, 0n);
+    expect([messages.map(({ id }) => id), store.count('c')]).toEqual([taken, 1]);
+  });
+
   it('are none where one is refused, or where the disk fails', async () => {
     const got: string[] = [];
     pipeline.onMessage((one) => got.push(one.topic));
