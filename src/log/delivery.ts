@@ -14,10 +14,6 @@ export interface Deliverer {
 export class Deliverers {
   readonly #all = new Set<Deliverer>();
 
-  get size(): number {
-    return this.#all.size;
-  }
-
   add(deliverer: Deliverer): () => void {
     this.#all.add(deliverer);
     return () => void this.#all.delete(deliverer);
