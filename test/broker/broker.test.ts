@@ -1,35 +1,12 @@
 import { once } from 'node:events';
 import { createConnection } from 'node:net';
-import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
+import type { IClientOptions, MqttClient } from 'mqtt';
 import * as packet from 'mqtt-packet';
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import type { Message } from '../../src/domain/index.ts';
 import { message, readAll } from '../log/support.ts';
-import { type LocalGateway, startLocalGateway } from '../support/local-gateway.ts';
-
-const open: LocalGateway[] = [];
-const clients: MqttClient[] = [];
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) await client.endAsync(true).catch(() => undefined);
-  for (const gateway of open.splice(0)) await gateway.stop();
-});
-
-async function gateway(given: Parameters<typeof startLocalGateway>[0] = {}): Promise<LocalGateway> {
-  const made = await startLocalGateway(given);
-  open.push(made);
-  return made;
-}
-
-async function connect(to: LocalGateway, options: IClientOptions = {}): Promise<MqttClient> {
-  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${to.port}`, {
-    protocolVersion: 4,
-    reconnectPeriod: 0,
-    ...options,
-  });
-  clients.push(client);
-  return client;
-}
+import type { LocalGateway } from '../support/local-gateway.ts';
+import { connect, gateway } from './clients.ts';
 
 /** Resolved with the first `count` messages, as `topic=payload/qos`. */
 function received(client: MqttClient, count: number): Promise<string[]> {

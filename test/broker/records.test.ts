@@ -1,33 +1,9 @@
-import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
-import { afterEach, describe, expect, it } from 'vitest';
+import mqtt from 'mqtt';
+import { describe, expect, it } from 'vitest';
 import { deviceIdOf, type StoredEvent } from '../../src/domain/index.ts';
 import { message, readAll } from '../log/support.ts';
-import { type LocalGateway, startLocalGateway } from '../support/local-gateway.ts';
-
-const open: LocalGateway[] = [];
-const clients: MqttClient[] = [];
-
-afterEach(async () => {
-  for (const client of clients.splice(0)) await client.endAsync(true).catch(() => undefined);
-  for (const gateway of open.splice(0)) await gateway.stop();
-});
-
-async function gateway(given: Parameters<typeof startLocalGateway>[0] = {}): Promise<LocalGateway> {
-  const made = await startLocalGateway(given);
-  open.push(made);
-  return made;
-}
-
-async function connect(to: LocalGateway, clientId: string, options: IClientOptions = {}): Promise<MqttClient> {
-  const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${to.port}`, {
-    protocolVersion: 4,
-    reconnectPeriod: 0,
-    clientId,
-    ...options,
-  });
-  clients.push(client);
-  return client;
-}
+import type { LocalGateway } from '../support/local-gateway.ts';
+import { connect, gateway } from './clients.ts';
 
 /** The events so far, once there are `count` of them. */
 async function events(of: LocalGateway, count: number): Promise<readonly StoredEvent[]> {
@@ -55,9 +31,16 @@ describe('of an MQTT client', () => {
   it('what it connected with is recorded, and how it went', async () => {
     const local = await gateway({ passwords: { u: 'p' } });
     const will = { topic: 'gone', payload: Buffer.from('x'), qos: 1, retain: true } as const;
-    const one = await connect(local, 'one', { username: 'u', password: 'p', keepalive: 77, clean: false, will });
+    const one = await connect(local, {
+      clientId: 'one',
+      username: 'u',
+      password: 'p',
+      keepalive: 77,
+      clean: false,
+      will,
+    });
     await one.endAsync();
-    const two = await connect(local, 'two', { protocolId: 'MQIsdp', protocolVersion: 3 });
+    const two = await connect(local, { clientId: 'two', protocolId: 'MQIsdp', protocolVersion: 3 });
     two.stream.destroy();
     await mqtt
       .connectAsync(`mqtt://127.0.0.1:${local.port}`, {
@@ -88,9 +71,9 @@ describe('of an MQTT client', () => {
 
   it('the end is recorded for what it was', async () => {
     const local = await gateway();
-    const one = await connect(local, 'one');
-    const again = await connect(local, 'one');
-    const bad = await connect(local, 'bad');
+    const one = await connect(local, { clientId: 'one' });
+    const again = await connect(local, { clientId: 'one' });
+    const bad = await connect(local, { clientId: 'bad' });
     bad.stream.write(Buffer.from([0xf0, 0x00]));
     await events(local, 5);
     await local.broker.stop();
@@ -106,7 +89,7 @@ describe('of an MQTT client', () => {
   it('the messages carry its connection, its will too', async () => {
     const local = await gateway();
     const will = { topic: 'gone', payload: Buffer.from('x'), qos: 1, retain: false } as const;
-    const one = await connect(local, 'one', { will });
+    const one = await connect(local, { clientId: 'one', will });
     await one.publishAsync('a', 'x', { qos: 1 });
     one.stream.destroy();
     const [came] = await events(local, 2);
@@ -127,17 +110,17 @@ describe('of an MQTT client', () => {
   it('each delivery is recorded once, with its QoS, retained and queued messages too', async () => {
     const local = await gateway();
     const retained = await publish(local, 'kept', 'r', { retain: true });
-    const away = await connect(local, 'away', { clean: false });
+    const away = await connect(local, { clientId: 'away', clean: false });
     await away.subscribeAsync('t/#', { qos: 2 });
     await away.endAsync();
-    const here = await connect(local, 'here');
+    const here = await connect(local, { clientId: 'here' });
     await here.subscribeAsync(['t/#', 't/1', 'kept'], { qos: 1 });
     const ids = [
       await publish(local, 't/0', 'x', { qos: 0 }),
       await publish(local, 't/1', 'x', { qos: 1 }),
       await publish(local, 't/2', 'x', { qos: 2 }),
     ];
-    const back = await connect(local, 'away', { clean: false });
+    const back = await connect(local, { clientId: 'away', clean: false });
     const deliveries = (await events(local, 10)).flatMap((event) => (event.kind === 'delivered' ? [event] : []));
     const of = (device: string) =>
       deliveries.filter((one) => deviceIdOf(one.clientId) === device).map((one) => [one.message, one.qos]);
@@ -156,7 +139,7 @@ describe('of an MQTT client', () => {
 
   it('the subscriptions are told, those of a session that is away as well', async () => {
     const local = await gateway();
-    const one = await connect(local, 'one@app', { clean: false });
+    const one = await connect(local, { clientId: 'one@app', clean: false });
     await one.subscribeAsync({ 'a/+': { qos: 2 }, b: { qos: 0 } });
     const expected = [
       { topic: 'a/+', qos: 2 },
