@@ -26,6 +26,15 @@ const route = table({
   qos: key('QoS at most.', v.optional(qos(), 1)),
   local_prefix: key('Put before the topic here.', v.optional(prefix(), '')),
   remote_prefix: key('Put before the topic at the upstream.', v.optional(prefix(), '')),
+  max_age: key(
+    'How long a message may wait to be sent; default: as the queue has it.',
+    v.exactOptional(duration(1_000, Number.MAX_SAFE_INTEGER)),
+    { unit: 'duration' },
+  ),
+  keep: key(
+    'Of what waits: "all", or only the "latest" of each topic (for topics that tell a state).',
+    v.optional(oneOf(['all', 'latest']), 'all'),
+  ),
 });
 
 export const MiB = 1_048_576;
@@ -73,7 +82,26 @@ export const upstream = table({
     v.optional(
       table({
         rate: key('Messages/s of the backlog; 0 = as fast as it goes.', v.optional(whole(0, 1_000_000), 0)),
-        order: key('"fifo", or "live_first".', v.optional(oneOf(['fifo', 'live_first']), 'fifo')),
+        bytes_rate: key(
+          'Bytes/s of the backlog, topics and payloads; 0 = as fast as it goes.',
+          v.optional(size(0), '0B'),
+          {
+            unit: 'size',
+          },
+        ),
+        order: key(
+          '"fifo", or "live_first": what comes in meanwhile overtakes the backlog.',
+          v.optional(oneOf(['fifo', 'live_first']), 'fifo'),
+        ),
+        fresh_share: key(
+          'Percent of the window that the backlog leaves to what overtakes it (live_first).',
+          v.optional(whole(0, 99), 50),
+        ),
+        start_delay: key(
+          'The backlog begins after a random time up to this: for many gateways at one broker.',
+          v.optional(duration(0, 3_600_000), '0s'),
+          { unit: 'duration' },
+        ),
       }),
       {},
     ),

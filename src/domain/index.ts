@@ -27,6 +27,7 @@ export {
   parseMessageId,
   positionOf,
 } from './message-id.ts';
+export { commonSpan, earlierOf, laterOf, type Span, spanEnd, spansAbove } from './span.ts';
 export {
   filterCovers,
   filtersOverlap,

@@ -189,6 +189,7 @@ export class Gateway {
           gatewayId: identity.gatewayId,
           version,
           age: (message) => this.#log.age(message),
+          retained: (topic) => pipeline.retained.get(topic)?.id,
         }),
     );
     const control = new ControlSocket(config.stateDir, {
@@ -286,8 +287,9 @@ export class Gateway {
 
   /** Each upstream's queue is kept from here on; a cursor without an upstream holds nothing back. */
   #holdQueues(): void {
-    for (const { name, queue } of this.#deps.config.upstream) {
+    for (const [index, { name, queue }] of this.#deps.config.upstream.entries()) {
       this.#log.holdFor(name, {
+        dropped: (gap) => this.#upstreams[index]?.announceGap(gap),
         maxBytes: queue.maxBytes,
         maxRecords: queue.maxMessages ?? Number.MAX_SAFE_INTEGER,
         maxAge: queue.maxAge ?? Number.POSITIVE_INFINITY,

@@ -1,7 +1,7 @@
 import { crc32c } from '../base/index.ts';
 import type { ClockQuality, EventPlace, GatewayEvent, Message, StoredEvent, StoredMessage } from '../domain/index.ts';
 import { eventBound, readEvent, writeEvent } from './event-record.ts';
-import { messageBound, messageKind, readMessage, writeMessage } from './record.ts';
+import { isQos0, messageBound, messageKind, readMessage, writeMessage } from './record.ts';
 
 const version = 1;
 export const chunkHeaderBytes = 40;
@@ -150,6 +150,22 @@ export function readChunkHeader(chunk: Buffer, key: bigint): ChunkHeader | undef
     monotonic: chunk.readDoubleLE(24),
     quality: chunk[1] === 1 ? 'synced' : 'unsynced',
   };
+}
+
+/** Records and bytes of QoS 0 in `chunk`. */
+export function qos0In(chunk: Buffer, count: number): { readonly records: number; readonly bytes: number } {
+  let records = 0;
+  let bytes = 0;
+  let at = chunkHeaderBytes;
+  for (let index = 0; index < count && at + recordHeaderBytes < chunk.length; index++) {
+    const length = recordHeaderBytes + chunk.readUInt32LE(at);
+    if (isQos0(chunk, at + recordHeaderBytes)) {
+      records += 1;
+      bytes += length;
+    }
+    at += length;
+  }
+  return { records, bytes };
 }
 
 /**

@@ -1,6 +1,13 @@
-import { cursorKey } from './keys.ts';
-import type { QueueBound } from './segments.ts';
-import type { Write } from './store.ts';
+import { commonSpan, laterOf, type Span, spansAbove } from '../domain/index.ts';
+import { cursorKey, cursorPrefix, doneKey, donePrefix, endOf } from './keys.ts';
+import type { QueueBound, Segment, Segments } from './segments.ts';
+import type { Store, Write } from './store.ts';
+
+/** Messages that a queue lost: ids from `from` up to, not including, `to`; `count` of them had not been read. */
+export interface Dropped extends Span {
+  readonly count: number;
+  readonly reason: 'overflow' | 'age';
+}
 
 /** What a reader that must not lose its place is allowed to hold back. */
 export interface QueueOptions {
@@ -9,26 +16,80 @@ export interface QueueOptions {
   /** Milliseconds for which a message is kept for the reader; default: for ever. */
   readonly maxAge?: number;
   readonly overflow: 'drop_oldest' | 'reject';
+  /** Told of what is given up; the cursor has been moved then. Without it the reader finds out by itself. */
+  readonly dropped?: (dropped: Dropped) => void;
+}
+
+/** Where a reader is: everything below `at` and what is in `done` (rising) it has got. */
+export interface Place {
+  readonly at: bigint;
+  readonly done: readonly Span[];
+}
+
+const spanBytes = 16;
+
+/** The places that `store` has. */
+export async function readPlaces(store: Store): Promise<ReadonlyMap<string, Place>> {
+  const done = new Map<string, readonly Span[]>();
+  for await (const [key, value] of store.entries({ gte: Buffer.from(donePrefix), lt: endOf(donePrefix) })) {
+    done.set(key.toString('utf8', 1), decodeSpans(value));
+  }
+  const places = new Map<string, Place>();
+  for await (const [key, value] of store.entries({ gte: Buffer.from(cursorPrefix), lt: endOf(cursorPrefix) })) {
+    const name = key.toString('utf8', 1);
+    if (value.length !== 8) continue;
+    const { at, spans } = spansAbove(done.get(name) ?? [], value.readBigUInt64BE(0));
+    places.set(name, { at, done: spans });
+  }
+  return places;
+}
+
+function decodeSpans(value: Buffer): readonly Span[] {
+  const spans: Span[] = [];
+  for (let at = 0; at + spanBytes <= value.length; at += spanBytes) {
+    spans.push({ from: value.readBigUInt64BE(at), to: value.readBigUInt64BE(at + 8) });
+  }
+  return spans;
+}
+
+function encodeSpans(spans: readonly Span[]): Buffer {
+  const value = Buffer.allocUnsafe(spans.length * spanBytes);
+  for (const [index, { from, to }] of spans.entries()) {
+    value.writeBigUInt64BE(from, index * spanBytes);
+    value.writeBigUInt64BE(to, index * spanBytes + 8);
+  }
+  return value;
 }
 
 /** The places of readers, and which of them hold records back. */
 export class Cursors {
-  readonly #places = new Map<string, bigint>();
+  readonly #places = new Map<string, Place>();
   readonly #moved = new Set<string>();
   readonly #queues = new Map<string, QueueOptions>();
+  /** Queues below whose mark messages of QoS 0 are given up. */
+  readonly #shed = new Map<string, bigint>();
+  /** Readers for whom the disk has spans beyond the cursor. */
+  readonly #spanned = new Set<string>();
 
   get(name: string): bigint | undefined {
-    return this.#places.get(name);
+    return this.#places.get(name)?.at;
   }
 
-  move(name: string, to: bigint): void {
-    this.#places.set(name, to);
+  done(name: string): readonly Span[] {
+    return this.#places.get(name)?.done ?? [];
+  }
+
+  move(name: string, to: bigint, done: readonly Span[] = []): void {
+    this.#places.set(name, { at: to, done });
     this.#moved.add(name);
   }
 
   /** Takes over what the disk has; a place known in memory is newer. */
-  restore(places: ReadonlyMap<string, bigint>): void {
-    for (const [name, at] of places) if (!this.#places.has(name)) this.#places.set(name, at);
+  restore(places: ReadonlyMap<string, Place>): void {
+    for (const [name, place] of places) {
+      if (place.done.length > 0) this.#spanned.add(name);
+      if (!this.#places.has(name)) this.#places.set(name, place);
+    }
     // a store opened anew may not have got the last of them
     for (const name of this.#places.keys()) this.#moved.add(name);
   }
@@ -46,34 +107,79 @@ export class Cursors {
     }
   }
 
-  /** The queues with their places; one without a place holds nothing back. */
-  bounds(): QueueBound[] {
+  /** Messages of QoS 0 below this id are no part of that queue any more. */
+  shedBelow(name: string): bigint {
+    return this.#shed.get(name) ?? 0n;
+  }
+
+  /**
+   * The queues with their places; one without a place holds nothing back. Where one exceeds a bound its messages of QoS 0
+   * are given up first, from the oldest on, as far as is needed.
+   */
+  bounds(segments: Segments): QueueBound[] {
     const bounds: QueueBound[] = [];
-    for (const [name, { maxBytes, maxRecords, maxAge = Number.POSITIVE_INFINITY, overflow }] of this.#queues) {
-      const at = this.#places.get(name);
-      if (at !== undefined) bounds.push({ at, maxBytes, maxRecords, maxAge, dropsOldest: overflow === 'drop_oldest' });
+    for (const [name, options] of this.#queues) {
+      const place = this.#places.get(name);
+      if (place === undefined) continue;
+      const { maxBytes, maxRecords, maxAge = Number.POSITIVE_INFINITY, overflow } = options;
+      const dropsOldest = overflow === 'drop_oldest';
+      let bound: QueueBound = { name, ...place, shed: this.shedBelow(name), maxBytes, maxRecords, maxAge, dropsOldest };
+      while (segments.exceeds(bound)) {
+        const shed = segments.endOfSegmentAt(laterOf(bound.shed, bound.at));
+        if (shed === undefined) break;
+        bound = { ...bound, shed };
+      }
+      if (bound.shed > bound.at) this.#shed.set(name, bound.shed);
+      bounds.push(bound);
     }
     return bounds;
   }
 
-  get dirty(): boolean {
-    return this.#moved.size > 0;
+  /**
+   * Moves the queues that began below what was deleted, and tells whom it concerns.
+   * @param full the queues that had met a bound of bytes or count.
+   */
+  deleted(gone: readonly Segment[], bounds: readonly QueueBound[], full: ReadonlySet<string>): void {
+    const to = gone.at(-1)?.end;
+    if (to === undefined) return;
+    for (const { name, at, done } of bounds) {
+      const dropped = this.#queues.get(name)?.dropped;
+      if (dropped === undefined || at >= to) continue;
+      const span = { from: at, to };
+      let count = 0;
+      for (const segment of gone) {
+        count += common(span, { from: segment.first, to: segment.end });
+        for (const got of done) count -= common(got, { from: segment.first, to: segment.end });
+      }
+      const place = spansAbove(done, to);
+      this.move(name, place.at, place.spans);
+      if (count > 0) dropped({ ...span, count, reason: full.has(name) ? 'overflow' : 'age' });
+    }
   }
 
   /** What is to be written of the places that moved since the last call. */
   takeWrites(): Write[] {
     const writes: Write[] = [];
     for (const name of this.#moved) {
-      const at = this.#places.get(name);
-      if (at === undefined) {
-        writes.push({ type: 'del', key: cursorKey(name) });
-        continue;
+      const place = this.#places.get(name);
+      if (place === undefined) writes.push({ type: 'del', key: cursorKey(name) });
+      else {
+        const value = Buffer.allocUnsafe(8);
+        value.writeBigUInt64BE(place.at, 0);
+        writes.push({ type: 'put', key: cursorKey(name), value });
       }
-      const value = Buffer.allocUnsafe(8);
-      value.writeBigUInt64BE(at, 0);
-      writes.push({ type: 'put', key: cursorKey(name), value });
+      if (place !== undefined && place.done.length > 0) {
+        this.#spanned.add(name);
+        writes.push({ type: 'put', key: doneKey(name), value: encodeSpans(place.done) });
+      } else if (this.#spanned.delete(name)) writes.push({ type: 'del', key: doneKey(name) });
     }
     this.#moved.clear();
     return writes;
   }
+}
+
+/** How many ids two spans of one boot have in common. */
+function common(one: Span, other: Span): number {
+  const { from, to } = commonSpan(one, other);
+  return to > from ? Number(to - from) : 0;
 }

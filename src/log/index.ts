@@ -23,7 +23,8 @@
  * acknowledgements; what has not got them after `commitDelay` is fsynced, with all before it. What has is written for the
  * history, unsynced, `lazyDelay` after it came in at the latest. A retained message, one that a persistent session waits
  * for, and one that nobody wants go to the disk at once. Upstreams read ahead of the disk in memory. Cursors
- * ride with the next commit, or follow unsynced within a second: losing them costs duplicates only.
+ * ride with the next commit, or follow unsynced within a second: losing them costs duplicates only. A reader may have
+ * got more than what lies below its cursor: such spans of ids are kept with it.
  *
  * Reading. What was committed lately is answered from memory. From disk a reader starts at the chunk that holds its id,
  * found by seeking backwards, never by scanning from the front (deleted entries there cost a scan). Ids are contiguous in
@@ -36,15 +37,17 @@
  * Accounting and deletion go by segment: a run of chunks of one boot, of about 1 MiB or an hour. A closed segment's
  * summary (`g` + first id) is written in the batch that opens the next one, so that a start reads one small entry per
  * MiB and the chunks of the last segment, however large the log is. A segment is deleted once it exceeds the history's
- * bounds and no queue needs it, or once a queue that drops its oldest exceeds its own. Space is given back by compaction
- * behind the head, by volume.
+ * bounds and no queue needs it, or once a queue that drops its oldest exceeds its own. Before that such a queue gives up
+ * its messages of QoS 0, from the oldest on, as far as is needed: they stay in the log, but are not counted and not
+ * sent, and what the queue holds on the disk may then exceed its bound by a fifth. Space is given back by compaction behind
+ * the head, by volume.
  *
  * Failure. A store that does not open is repaired once, else moved aside as `log.corrupt-N`; a write that fails fails
  * all that waited for it, and the store is closed and opened again under a new boot number until it works.
  */
 
 export { AtomicNumberFile, type NumberFile } from './boot-number.ts';
-export type { QueueOptions } from './cursors.ts';
+export type { Dropped, QueueOptions } from './cursors.ts';
 export type { Deliverer } from './delivery.ts';
 export { type DiskLevel, type DiskSpace, StateDisk } from './disk-space.ts';
 export type { EventPage, Events } from './events.ts';

@@ -3,7 +3,8 @@ import type { EventPlace } from '../domain/index.ts';
 /**
  * Keys of the log's directory, one leading letter each, so that each kind is one range:
  * `c` + first id (8 bytes, big-endian): a chunk; `e` + position (8) + offset (8): a chunk of events; `g` + first id: a
- * closed segment; `s` + name: state of other parts; `u` + name: a cursor; `m` + name: the log's own notes.
+ * closed segment; `s` + name: state of other parts; `u` + name: a cursor; `d` + name: what was got beyond it; `m` + name:
+ * the log's own notes.
  */
 export const chunkPrefix = 0x63;
 export const segmentPrefix = 0x67;
@@ -36,8 +37,15 @@ export function stateKey(name: string): Buffer {
   return Buffer.from(`s${name}`);
 }
 
+export const cursorPrefix = 'u';
+export const donePrefix = 'd';
+
 export function cursorKey(name: string): Buffer {
-  return Buffer.from(`u${name}`);
+  return Buffer.from(cursorPrefix + name);
+}
+
+export function doneKey(name: string): Buffer {
+  return Buffer.from(donePrefix + name);
 }
 
 /** By how much a boot's clock was wrong before it was set. */

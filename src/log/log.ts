@@ -1,6 +1,6 @@
 import { HoldfastError, reasonOf, type Service, type Timer } from '../base/index.ts';
-import { bootOf, type Message, makeMessageId, type StoredMessage } from '../domain/index.ts';
-import type { Chunk, Correct } from './chunk.ts';
+import { bootOf, type Message, makeMessageId, type Span, type StoredMessage } from '../domain/index.ts';
+import { type Chunk, type Correct, qos0In } from './chunk.ts';
 import { ClockShifts } from './clock-shifts.ts';
 import { Committer } from './committer.ts';
 import { Cursors, type QueueOptions } from './cursors.ts';
@@ -16,9 +16,10 @@ import { damaged, failing, type LogDeps } from './options.ts';
 import type { LogPage } from './reader.ts';
 import { RecentChunks } from './recent.ts';
 import { segmentWrite } from './recovery.ts';
-import { Retention, shedding } from './retention.ts';
+import { Retention } from './retention.ts';
 import { Segments } from './segments.ts';
 import type { Write } from './store.ts';
+import { upkeep } from './upkeep.ts';
 
 const reopenDelay = 1_000;
 const housekeeping = 1_000;
@@ -190,9 +191,19 @@ export class Log implements Service {
     return this.#cursors.get(name);
   }
 
+  /** What the reader `name` has got beyond its cursor. */
+  done(name: string): readonly Span[] {
+    return this.#cursors.done(name);
+  }
+
   /** Remembers a reader's place: written with the next commit or within a second, unsynced. */
-  moveCursor(name: string, to: bigint): void {
-    this.#cursors.move(name, to);
+  moveCursor(name: string, to: bigint, done?: readonly Span[]): void {
+    this.#cursors.move(name, to, done);
+  }
+
+  /** Messages of QoS 0 below this id are given up by the queue `name`, which has met a bound. */
+  shedBelow(name: string): bigint {
+    return this.#cursors.shedBelow(name);
   }
 
   /** Declares that what lies at or above the cursor `name` is a queue: kept until read, within these bounds. */
@@ -207,7 +218,9 @@ export class Log implements Service {
 
   /** What waits for the reader `name`. `oldestAge` in milliseconds, to the segment; absent where no clock can tell. */
   queued(name: string): { readonly messages: number; readonly bytes: number; readonly oldestAge?: number } {
-    const { records, bytes, oldest } = this.#segments.after(this.#cursors.get(name) ?? this.#committed);
+    const at = this.#cursors.get(name) ?? this.#committed;
+    const done = this.#cursors.done(name);
+    const { records, bytes, oldest } = this.#segments.waiting({ at, done, shed: this.shedBelow(name) });
     if (oldest === undefined || this.#deps.quality() !== 'synced') return { messages: records, bytes };
     return { messages: records, bytes, oldestAge: Math.max(0, this.#deps.clock.wall() - oldest) };
   }
@@ -257,7 +270,7 @@ export class Log implements Service {
     const begun = clock.monotonic();
     const { segments, cursors, shifts, boot, how } = await openLog(this.#deps);
     this.#shifts.begin(shifts, boot);
-    this.#lookAtClocks();
+    this.#shifts.look(clock.wall(), clock.monotonic(), this.#deps.quality());
     await this.events.open(boot);
     this.#segments = segments;
     this.#cursors.restore(cursors);
@@ -271,15 +284,11 @@ export class Log implements Service {
     logger.info({ records, bytes, boot, how, ms: took }, 'the log is open');
   }
 
-  #lookAtClocks(): void {
-    const { clock, quality } = this.#deps;
-    this.#shifts.look(clock.wall(), clock.monotonic(), quality());
-  }
-
   /** What goes into the batch of a chunk: events, cursors, and the segment that it closes. */
   #along({ header, bytes }: Chunk, accepted: bigint): Write[] {
     const { first, count, wall, quality } = header;
-    const closed = this.#segments.add({ first, count, bytes: bytes.length, wall, synced: quality === 'synced' });
+    const qos0 = qos0In(bytes, count);
+    const closed = this.#segments.add({ first, count, bytes: bytes.length, wall, synced: quality === 'synced', qos0 });
     const segment = closed === undefined ? [] : [segmentWrite(closed)];
     if (this.#deps.space.spend(bytes.length)) this.#keep();
     return [...this.events.take(accepted), ...this.#cursors.takeWrites(), ...segment];
@@ -316,7 +325,18 @@ export class Log implements Service {
 
   #keep(): void {
     if (this.#state !== 'open' || this.#upkeep !== undefined) return;
-    this.#upkeep = this.#tidy()
+    this.#upkeep = upkeep({
+      ...this.#deps,
+      segments: () => this.#segments,
+      head: () => this.head,
+      cursors: this.#cursors,
+      shifts: this.#shifts,
+      events: this.events,
+      retention: this.#retention,
+    })
+      .then((rejecting) => {
+        this.#rejecting = rejecting;
+      })
       .catch((thrown: unknown) => {
         if (this.#state !== 'open') return;
         // LevelDB stays in error, and where nothing new is taken no commit would find that out
@@ -326,24 +346,5 @@ export class Log implements Service {
       .finally(() => {
         this.#upkeep = undefined;
       });
-  }
-
-  async #tidy(): Promise<void> {
-    const { store, clock, quality, options, space } = this.#deps;
-    await space.look();
-    this.#lookAtClocks();
-    const writes = [...this.#cursors.takeWrites(), ...this.#shifts.takeWrites(this.head)];
-    if (writes.length > 0) await store.write(writes, false);
-    const queues = this.#cursors.bounds();
-    this.#rejecting = queues.some((queue) => !queue.dropsOldest && this.#segments.exceeds(queue));
-    const now = { wall: clock.wall(), synced: quality() === 'synced' };
-    const pressed = space.level !== 'fine';
-    const bounds = pressed ? shedding(options.history, this.#segments.bytes) : options.history;
-    const gone = this.#segments.trim(bounds, queues, now);
-    await this.#retention.delete(gone);
-    const last = gone.at(-1);
-    if (last !== undefined) this.events.messagesDeleted(last.end);
-    await this.events.trim();
-    await this.#retention.reclaim(this.head, pressed);
   }
 }

@@ -41,6 +41,11 @@ export function writeMessage(into: Buffer, at: number, message: Message, offset:
   return end + message.payload.length;
 }
 
+/** Whether the body at `at` is a message of QoS 0. */
+export function isQos0(bytes: Buffer, at: number): boolean {
+  return bytes[at] === messageKind && ((bytes[at + 1] as number) & 3) === 0;
+}
+
 /** A message as a record's body holds it. */
 export interface MessageBody {
   readonly message: Message;

@@ -1,5 +1,6 @@
 import { HoldfastError } from '../base/index.ts';
-import { readChunkHeader } from './chunk.ts';
+import { qos0In, readChunkHeader } from './chunk.ts';
+import { type Place, readPlaces } from './cursors.ts';
 import { bootKey, chunkPrefix, endOf, format, formatKey, idKey, idOfKey, segmentPrefix, shiftPrefix } from './keys.ts';
 import { decodeSegment, encodeSegment, Segments } from './segments.ts';
 import type { Store, Write } from './store.ts';
@@ -7,7 +8,7 @@ import type { Store, Write } from './store.ts';
 /** What a store was found to hold. */
 export interface Recovered {
   readonly segments: Segments;
-  readonly cursors: ReadonlyMap<string, bigint>;
+  readonly cursors: ReadonlyMap<string, Place>;
   /** By how much clocks were wrong before they were set, by boot; milliseconds. */
   readonly shifts: ReadonlyMap<number, number>;
   /** Highest boot number that the store knows of; 0 = none. */
@@ -22,10 +23,7 @@ export interface Recovered {
  */
 export async function recover(store: Store): Promise<Recovered> {
   await checkFormat(store);
-  const cursors = new Map<string, bigint>();
-  for await (const [key, value] of store.entries({ gte: Buffer.from('u'), lt: endOf('u') })) {
-    if (value.length === 8) cursors.set(key.toString('utf8', 1), value.readBigUInt64BE(0));
-  }
+  const cursors = await readPlaces(store);
   const segments = new Segments();
   let end = 0n;
   for await (const [, value] of store.entries({ gte: idKey(segmentPrefix, 0n), lt: endOf('g') })) {
@@ -44,7 +42,8 @@ export async function recover(store: Store): Promise<Recovered> {
       continue;
     }
     const { count, wall, quality } = header;
-    const segment = segments.add({ first, count, bytes: value.length, wall, synced: quality === 'synced' });
+    const qos0 = qos0In(value, count);
+    const segment = segments.add({ first, count, bytes: value.length, wall, synced: quality === 'synced', qos0 });
     if (segment !== undefined) closed.push(segmentWrite(segment));
     end = first + BigInt(count);
   }

@@ -1,3 +1,11 @@
+import type { Span } from '../domain/index.ts';
+
+/** How many records, and their bytes. */
+export interface Amount {
+  readonly records: number;
+  readonly bytes: number;
+}
+
 /** A run of neighbouring chunks of one boot: the unit of accounting and of deletion. */
 export interface Segment {
   /** Id of its first record. */
@@ -5,6 +13,8 @@ export interface Segment {
   /** Id behind its last record. */
   readonly end: bigint;
   readonly bytes: number;
+  /** What of that is of QoS 0. */
+  readonly qos0: Amount;
   /** Wall time of its newest chunk, milliseconds, and whether that clock was synchronised. */
   readonly newest: number;
   readonly synced: boolean;
@@ -18,9 +28,13 @@ export interface RetentionBounds {
   readonly maxRecords: number;
 }
 
-/** A reader that has not yet got everything: what lies at or above `at` is its queue. */
+/** A reader that has not yet got everything: what lies at or above `at`, and not in `done`, is its queue. */
 export interface QueueBound {
+  readonly name: string;
   readonly at: bigint;
+  readonly done: readonly Span[];
+  /** Below this id messages of QoS 0 are no part of the queue. */
+  readonly shed: bigint;
   readonly maxBytes: number;
   readonly maxRecords: number;
   /** Milliseconds. */
@@ -31,6 +45,8 @@ export interface QueueBound {
 const segmentBytes = 1024 * 1024;
 const segmentAge = 3_600_000;
 const segmentRecordBytes = 45;
+/** What a queue holds on the disk may exceed its bound by this much, for what is given up in between or was got already. */
+const heldBeyond = 1.2;
 
 export function encodeSegment(segment: Segment): Buffer {
   const bytes = Buffer.allocUnsafe(segmentRecordBytes);
@@ -39,7 +55,8 @@ export function encodeSegment(segment: Segment): Buffer {
   bytes.writeDoubleLE(segment.bytes, 16);
   bytes.writeDoubleLE(segment.newest, 24);
   bytes[32] = segment.synced ? 1 : 0;
-  bytes.fill(0, 33);
+  bytes.writeUInt32LE(segment.qos0.records, 33);
+  bytes.writeDoubleLE(segment.qos0.bytes, 37);
   return bytes;
 }
 
@@ -51,6 +68,7 @@ export function decodeSegment(bytes: Buffer): Segment | undefined {
     bytes: bytes.readDoubleLE(16),
     newest: bytes.readDoubleLE(24),
     synced: bytes[32] === 1,
+    qos0: { records: bytes.readUInt32LE(33), bytes: bytes.readDoubleLE(37) },
   };
 }
 
@@ -85,7 +103,14 @@ export class Segments {
    * Accounts for a chunk. `contiguous`: it continues where the last one ended, in the same boot.
    * @returns the segment that this chunk closed, to be stored, where it closed one.
    */
-  add(chunk: { first: bigint; count: number; bytes: number; wall: number; synced: boolean }): Segment | undefined {
+  add(chunk: {
+    first: bigint;
+    count: number;
+    bytes: number;
+    wall: number;
+    synced: boolean;
+    qos0: Amount;
+  }): Segment | undefined {
     const open = this.#open;
     let closed: Segment | undefined;
     if (
@@ -98,10 +123,13 @@ export class Segments {
     }
     if (this.#open === undefined) {
       this.#openedAt = chunk.wall;
-      this.#open = { first: chunk.first, end: chunk.first, bytes: 0, newest: chunk.wall, synced: chunk.synced };
+      const { first, wall, synced } = chunk;
+      this.#open = { first, end: first, bytes: 0, newest: wall, synced, qos0: { records: 0, bytes: 0 } };
     }
     this.#open.end = chunk.first + BigInt(chunk.count);
     this.#open.bytes += chunk.bytes;
+    const { records, bytes } = this.#open.qos0;
+    this.#open.qos0 = { records: records + chunk.qos0.records, bytes: bytes + chunk.qos0.bytes };
     this.#open.newest = chunk.wall;
     this.#open.synced = chunk.synced;
     this.#bytes += chunk.bytes;
@@ -110,9 +138,11 @@ export class Segments {
   }
 
   /** Records and bytes at or above `from`. Bytes of the segment that holds `from` are taken in proportion. */
-  after(from: bigint): { records: number; bytes: number; oldest: number | undefined } {
+  after(from: bigint): Amount & { readonly qos0: Amount; readonly oldest: number | undefined } {
     let records = 0;
     let bytes = 0;
+    let qos0Records = 0;
+    let qos0Bytes = 0;
     let oldest: number | undefined;
     for (let index = this.#closed.length; index >= 0; index--) {
       const segment = index === this.#closed.length ? this.#open : this.#closed[index];
@@ -120,16 +150,39 @@ export class Segments {
       if (segment.end <= from) break;
       const all = Number(segment.end - segment.first);
       const above = from > segment.first ? Number(segment.end - from) : all;
+      const share = all === 0 ? 0 : above / all;
       records += above;
-      bytes += all === 0 ? 0 : Math.round((segment.bytes * above) / all);
+      bytes += Math.round(segment.bytes * share);
+      qos0Records += Math.round(segment.qos0.records * share);
+      qos0Bytes += Math.round(segment.qos0.bytes * share);
       if (above > 0) oldest = segment.newest;
     }
-    return { records, bytes, oldest };
+    return { records, bytes, qos0: { records: qos0Records, bytes: qos0Bytes }, oldest };
+  }
+
+  /** What waits for a reader at `at`: without what it has got beyond, and QoS 0 below `shed`. */
+  waiting({ at, done, shed }: Pick<QueueBound, 'at' | 'done' | 'shed'>): Amount & { readonly oldest?: number } {
+    const all = this.after(at);
+    let { records, bytes } = all;
+    const without = (less: Amount, not: Amount) => {
+      records -= less.records - not.records;
+      bytes -= less.bytes - not.bytes;
+    };
+    for (const { from, to } of done) without(this.after(from), this.after(to));
+    if (shed > at) without(all.qos0, this.after(shed).qos0);
+    const amount = { records: Math.max(0, records), bytes: Math.max(0, bytes) };
+    return all.oldest === undefined ? amount : { ...amount, oldest: all.oldest };
   }
 
   /** Records from `from` up to `to`. */
   between(from: bigint, to: bigint): number {
     return this.after(from).records - this.after(to).records;
+  }
+
+  /** The end of the segment that holds `from`, or lies behind it; undefined where there is none. */
+  endOfSegmentAt(from: bigint): bigint | undefined {
+    const holding = this.#closed.find((segment) => segment.end > from) ?? this.#open;
+    return holding !== undefined && holding.end > from ? holding.end : undefined;
   }
 
   /** The first id of the segment behind the one that holds `from`; undefined where that is the last one. */
@@ -163,7 +216,8 @@ export class Segments {
 
   /** Whether what waits for `queue` is more than it may be. */
   exceeds(queue: QueueBound): boolean {
-    const { bytes, records } = this.after(queue.at);
-    return bytes > queue.maxBytes || records > queue.maxRecords;
+    const { bytes, records } = this.waiting(queue);
+    const { maxBytes, maxRecords, at } = queue;
+    return bytes > maxBytes || records > maxRecords || this.after(at).bytes > maxBytes * heldBeyond;
   }
 }

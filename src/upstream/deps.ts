@@ -1,5 +1,5 @@
 import type { HoldfastError } from '../base/index.ts';
-import type { Message, StoredMessage } from '../domain/index.ts';
+import type { Message, Span, StoredMessage } from '../domain/index.ts';
 
 export interface LogPage {
   readonly messages: readonly StoredMessage[];
@@ -32,8 +32,15 @@ export interface UpstreamLog {
   /** A message that was taken `now` is acknowledged. */
   delivered(id: bigint): void;
   cursor(name: string): bigint | undefined;
-  /** Everything below `to` may be trimmed as far as this upstream is concerned. Kept unsynced, at most a second late. */
-  moveCursor(name: string, to: bigint): void;
+  /** What this upstream has got beyond its cursor, rising. */
+  done(name: string): readonly Span[];
+  /**
+   * Everything below `to` may be trimmed as far as this upstream is concerned, and what is in `done` it has got too. Kept
+   * unsynced, at most a second late.
+   */
+  moveCursor(name: string, to: bigint, done?: readonly Span[]): void;
+  /** Messages of QoS 0 below this id are to be given up: the queue has met a bound. */
+  shedBelow(name: string): bigint;
   /** Called after each commit, until the function returned is called. */
   onCommit(listener: () => void): () => void;
   /** What waits for that upstream, where the log keeps count. */

@@ -1,39 +1,26 @@
 import { Backoff, type Clock, reasonOf, type Timer } from '../base/index.ts';
-import type { Message, StoredMessage } from '../domain/index.ts';
+import type { Message } from '../domain/index.ts';
 import type { Logger } from '../telemetry/index.ts';
-import { AckWindow } from './ack-window.ts';
-import type { AgeOf, Deliverer, UpstreamLog } from './deps.ts';
+import type { Deliverer, UpstreamLog } from './deps.ts';
 import type { EchoFilter } from './echo-filter.ts';
 import type { Gap } from './gap.ts';
+import { type Lane, Lanes } from './lanes.ts';
+import { LatestByTopic } from './latest.ts';
 import type { Link, LinkSession, Outgoing } from './link.ts';
-import { packetOf, propertiesOf, remainingExpiry } from './packet.ts';
-import { PageReader } from './page-reader.ts';
-import { publishLength } from './publish-encoder.ts';
+import type { ReplayOptions } from './options.ts';
+import { Pace } from './pace.ts';
 import { Refusals } from './refusals.ts';
-import { TokenBucket } from './token-bucket.ts';
-import type { TopicMap } from './topic-map.ts';
-import type { UpstreamCounters } from './upstream-counters.ts';
+import { Screen, type ScreenDeps } from './screen.ts';
 
-export interface DrainerDeps {
-  /** The upstream's name: of its cursor, and of what came from it. */
-  readonly name: string;
-  readonly gatewayId: string;
+export interface DrainerDeps extends Omit<ScreenDeps, 'latest' | 'refusals'> {
   readonly log: UpstreamLog;
-  readonly topics: TopicMap;
   readonly clock: Clock;
   readonly logger: Logger;
-  readonly counters: UpstreamCounters;
-  readonly age: AgeOf;
   readonly random: () => number;
   readonly window: number;
   /** Milliseconds. */
   readonly ackTimeout: number;
-  /** Messages per second of the backlog; 0 = no limit. */
-  readonly replayRate: number;
-  /** How long a message may wait to be sent, milliseconds. */
-  readonly maxAge: number;
-  /** Whether QoS 0 messages of the backlog are sent. */
-  readonly queueQos0: boolean;
+  readonly replay: ReplayOptions;
   /** Messages were lost before they could be sent. */
   readonly gapped: (gap: Gap) => void;
 }
@@ -45,6 +32,7 @@ const stretch = 512;
 
 /** A message on its way. */
 interface Sent {
+  readonly lane: Lane;
   readonly slot: number;
   readonly id: bigint;
   readonly packet: Outgoing;
@@ -54,9 +42,8 @@ interface Sent {
 interface Run {
   readonly link: Link;
   readonly session: LinkSession;
-  readonly window: AckWindow<StoredMessage>;
-  readonly pages: PageReader;
-  readonly bucket: TokenBucket;
+  readonly lanes: Lanes;
+  readonly pace: Pace;
   readonly echo: EchoFilter | undefined;
   readonly limit: number;
   /** Ids below were logged before the link came up. */
@@ -65,19 +52,19 @@ interface Run {
   readonly ackCheck: Timer;
   later: Timer | undefined;
   heldUntil: number;
-  /** Messages found too old since that was last told. */
-  aged: { readonly from: bigint; readonly to: bigint; readonly count: number } | undefined;
 }
 
 /**
- * Sends the log to a link, in id order from the cursor, with at most a window of messages unacknowledged, and moves the
- * cursor along the contiguous acknowledged prefix. Acknowledgements that come together are answered by one stretch of
+ * Sends the log to a link, in id order from the cursor (or with the newest overtaking the backlog), with at most a window
+ * of messages unacknowledged, and moves the cursor along the contiguous acknowledged prefix. Acknowledgements that come together are answered by one stretch of
  * sending, which leaves in one write.
  */
 export class Drainer implements Deliverer {
   readonly #deps: DrainerDeps;
   readonly #quota: Backoff;
   readonly #refusals: Refusals;
+  readonly #screen: Screen;
+  readonly #latest: LatestByTopic | undefined;
   #run: Run | undefined;
   #scheduled: Timer | undefined;
   #quiesced: (() => void) | undefined;
@@ -85,45 +72,47 @@ export class Drainer implements Deliverer {
   constructor(deps: DrainerDeps) {
     this.#deps = deps;
     this.#refusals = new Refusals(deps);
+    this.#latest = deps.topics.keepsLatest
+      ? new LatestByTopic({ ...deps, mapped: (message) => this.#screen.mapped(message) })
+      : undefined;
+    this.#screen = new Screen({ ...deps, latest: this.#latest, refusals: this.#refusals });
     this.#quota = new Backoff({ base: 1_000, cap: 30_000 }, deps.random);
   }
 
   get inFlight(): number {
-    return this.#run?.window.open ?? 0;
+    return this.#run?.lanes.open ?? 0;
   }
 
   /** Milliseconds since the oldest message not yet acknowledged was accepted, where that is known. */
   get oldestAge(): number | undefined {
-    const oldest = this.#run?.window.oldest?.item ?? this.#run?.pages.peek();
+    const oldest = this.#run?.lanes.oldest;
     return oldest === undefined ? undefined : this.#deps.age(oldest);
   }
 
   /** The link is up: begins at the cursor. `echo` remembers what was sent where the broker would send it back. */
   attach(link: Link, session: LinkSession, echo: EchoFilter | undefined): void {
     this.detach();
-    const { log, name, clock, ackTimeout } = this.#deps;
-    const from = log.cursor(name) ?? log.head;
+    const { log, clock, ackTimeout, replay, random } = this.#deps;
+    const limit = Math.max(1, Math.min(this.#deps.window, session.limits.receiveMaximum));
     const run: Run = {
       link,
       session,
-      window: new AckWindow(from),
-      pages: new PageReader({
-        log,
-        from,
-        cursor: () => log.cursor(name) ?? from,
-        gapped: this.#deps.gapped,
+      lanes: new Lanes({
+        ...this.#deps,
+        limit,
+        liveFirst: replay.order === 'live_first',
+        freshShare: replay.freshShare,
         ready: () => this.#schedule(),
         failed: (thrown) => this.#readFailed(run, thrown),
       }),
-      bucket: new TokenBucket(this.#deps.replayRate, clock.monotonic()),
+      pace: new Pace(replay, random, clock.monotonic()),
       echo,
-      limit: Math.max(1, Math.min(this.#deps.window, session.limits.receiveMaximum)),
+      limit,
       backlogEnd: log.next,
       again: [],
       ackCheck: clock.every('upstream ack timeout', Math.max(100, ackTimeout / 4), () => this.#checkAcks(run)),
       later: undefined,
       heldUntil: 0,
-      aged: undefined,
     };
     this.#run = run;
     this.#schedule();
@@ -133,7 +122,7 @@ export class Drainer implements Deliverer {
   detach(): void {
     const run = this.#run;
     if (run === undefined) return;
-    this.#moveCursor(run);
+    run.lanes.save();
     this.#run = undefined;
     this.#scheduled?.cancel();
     this.#scheduled = undefined;
@@ -147,15 +136,17 @@ export class Drainer implements Deliverer {
   follow(): () => void {
     const uncommit = this.#deps.log.onCommit(() => this.grown());
     const leave = this.#deps.log.deliverThrough(this);
+    const unfollow = this.#latest?.follow();
     return () => {
       leave();
       uncommit();
+      unfollow?.();
     };
   }
 
   /** There is more in the log than there was. */
   grown(): void {
-    this.#run?.pages.grown();
+    this.#run?.lanes.grown();
     this.#schedule();
   }
 
@@ -163,12 +154,13 @@ export class Drainer implements Deliverer {
   takes(message: Message, id: bigint): 'no' | 'now' | 'later' {
     const run = this.#run;
     if (run === undefined) return 'later';
-    const mapped = this.#mapped(message);
+    const mapped = this.#screen.mapped(message);
     if (mapped === undefined) return 'no';
-    const waiting = run.pages.waitingBelow(id);
+    const { lanes } = run;
+    const waiting = lanes.main.pages.waitingBelow(id);
     const held = this.#quiesced !== undefined || run.heldUntil > this.#deps.clock.monotonic();
     const qos = Math.min(message.qos, mapped.qos, run.session.limits.maximumQos);
-    if (waiting === undefined || held || qos === 0 || run.window.size + waiting >= run.limit) return 'later';
+    if (waiting === undefined || held || qos === 0 || lanes.room(lanes.main) <= waiting) return 'later';
     this.grown();
     return 'now';
   }
@@ -191,87 +183,44 @@ export class Drainer implements Deliverer {
     const now = this.#deps.clock.monotonic();
     if (this.#quiesced === undefined && now >= run.heldUntil) {
       for (let again = run.again.shift(); again !== undefined; again = run.again.shift()) {
-        run.window.resent(again.slot, now);
+        again.lane.window.resent(again.slot, now);
         this.#publish(run, again, now);
       }
       // Whatever room there is is filled: a broker that does not set TCP_NODELAY holds its other acknowledgements back until
       // the first one is answered, by data or by a delayed ACK after 40 ms.
-      this.#fillWindow(run, now);
+      let left = stretch;
+      for (const lane of run.lanes.all) left = this.#fillLane(run, lane, left, now);
+      if (left === 0) this.#schedule();
+      this.#screen.tell();
     }
-    this.#moveCursor(run);
+    run.lanes.save();
   }
 
-  #fillWindow(run: Run, now: number): void {
-    let left = stretch;
-    while (left > 0 && run.window.size < run.limit && run.heldUntil <= now) {
-      const message = run.pages.peek();
+  /** Sends what there is room for, and looks at no more than `left` messages; returns what of that is left. */
+  #fillLane(run: Run, lane: Lane, left: number, now: number): number {
+    while (left > 0 && run.lanes.room(lane) > 0 && run.heldUntil <= now) {
+      const message = lane.pages.peek();
       if (message === undefined) break;
-      const wait = this.#send(run, message, now);
-      if (wait > 0) {
-        this.#later(run, wait);
-        break;
+      const backlog = message.id < run.backlogEnd;
+      const next = message.id + 1n;
+      const packet = this.#screen.packet(message, run.session, backlog, now);
+      if (packet === undefined) {
+        lane.pages.shift();
+        lane.window.pass(next);
+      } else {
+        const wait = backlog ? run.pace.take(packet.topic.length + packet.payload.length, now) : 0;
+        if (wait > 0) {
+          this.#later(run, wait);
+          break;
+        }
+        lane.pages.shift();
+        this.#publish(run, { lane, slot: lane.window.enter(message, next, now), id: message.id, packet }, now);
       }
       left -= 1;
     }
-    if (run.aged !== undefined) this.#deps.gapped({ ...run.aged, reason: 'age' });
-    run.aged = undefined;
-    if (left === 0) this.#schedule();
-    const passed = run.pages.passed;
-    if (passed !== undefined) run.window.pass(passed);
-  }
-
-  /** Sends or passes over one message; a number above 0 = the milliseconds until it may be sent. */
-  #send(run: Run, message: StoredMessage, now: number): number {
-    const { counters } = this.#deps;
-    const next = message.id + 1n;
-    const mapped = this.#mapped(message);
-    if (mapped === undefined) return this.#pass(run, next);
-    const backlog = message.id < run.backlogEnd;
-    if (backlog && message.qos === 0 && !this.#deps.queueQos0) {
-      counters.dropped('qos0').add();
-      return this.#pass(run, next);
-    }
-    const { maxAge } = this.#deps;
-    const timed = message.expiry !== 0 || maxAge !== Number.POSITIVE_INFINITY;
-    const age = timed ? this.#deps.age(message) : undefined;
-    if (age !== undefined && age > maxAge) {
-      this.#tooOld(run, message.id);
-      return this.#pass(run, next);
-    }
-    const expiry = remainingExpiry(message.expiry, age);
-    if (expiry === undefined) {
-      counters.expired.add();
-      return this.#pass(run, next);
-    }
-    const { limits, protocol } = run.session;
-    const properties = protocol === '5' ? propertiesOf(message, this.#deps.gatewayId, expiry) : undefined;
-    const packet = packetOf(message, mapped, limits, properties);
-    const { maximumPacketSize } = limits;
-    if (maximumPacketSize !== Number.POSITIVE_INFINITY && publishLength(packet, protocol === '5') > maximumPacketSize) {
-      this.#refusals.add(message.topic, 'packet_too_large', now);
-      return this.#pass(run, next);
-    }
-    const wait = backlog ? run.bucket.take(now) : 0;
-    if (wait > 0) return wait;
-    run.pages.shift();
-    this.#publish(run, { slot: run.window.enter(message, next, now), id: message.id, packet }, now);
-    return 0;
-  }
-
-  /** Where a message goes; undefined where it is not wanted, or came from there. */
-  #mapped({ origin, upstream, topic }: Message): ReturnType<TopicMap['out']> {
-    return origin === 'upstream' && upstream === this.#deps.name ? undefined : this.#deps.topics.out(topic);
-  }
-
-  #tooOld(run: Run, id: bigint): void {
-    const { from, count } = run.aged ?? { from: id, count: 0 };
-    run.aged = { from, to: id + 1n, count: count + 1 };
-  }
-
-  #pass(run: Run, next: bigint): number {
-    run.pages.shift();
-    run.window.pass(next);
-    return 0;
+    const passed = lane.pages.passed;
+    if (passed !== undefined) lane.window.pass(passed);
+    return left;
   }
 
   #publish(run: Run, sent: Sent, now: number): void {
@@ -284,12 +233,12 @@ export class Drainer implements Deliverer {
   }
 
   #acknowledged(run: Run, sent: Sent, code: number): void {
-    const { slot, packet, id } = sent;
+    const { lane, slot, packet, id } = sent;
     if (code >= 0x80 && retryCodes.has(code)) {
       this.#hold(run, sent, code);
       return;
     }
-    if (!run.window.settle(slot)) return;
+    if (!lane.window.settle(slot)) return;
     if (code >= 0x80) {
       this.#refusals.add(packet.topic, `0x${code.toString(16)}`, this.#deps.clock.monotonic());
     } else if (packet.qos > 0) {
@@ -297,7 +246,7 @@ export class Drainer implements Deliverer {
       this.#deps.log.delivered(id);
       if (run.heldUntil !== 0 && run.again.length === 0) this.#quota.reset();
     }
-    if (this.#quiesced !== undefined && run.window.open === 0) {
+    if (this.#quiesced !== undefined && run.lanes.open === 0) {
       this.#quiesced();
       this.#quiesced = () => undefined;
     }
@@ -307,7 +256,7 @@ export class Drainer implements Deliverer {
   /** The broker has no room: nothing is sent for a while, then this message goes out again. */
   #hold(run: Run, again: Sent, code: number): void {
     const now = this.#deps.clock.monotonic();
-    run.window.resent(again.slot, Number.POSITIVE_INFINITY);
+    again.lane.window.resent(again.slot, Number.POSITIVE_INFINITY);
     run.again.push(again);
     if (now < run.heldUntil) return;
     const wait = Math.max(100, this.#quota.next());
@@ -317,10 +266,14 @@ export class Drainer implements Deliverer {
   }
 
   #checkAcks(run: Run): void {
-    const oldest = run.window.oldest;
-    if (oldest === undefined) return;
-    const waited = this.#deps.clock.monotonic() - oldest.sentAt;
-    if (waited >= this.#deps.ackTimeout) run.link.abort(`no acknowledgement for ${this.#deps.ackTimeout} ms`);
+    const { clock, ackTimeout } = this.#deps;
+    const now = clock.monotonic();
+    for (const { window } of run.lanes.all) {
+      if (window.oldest !== undefined && now - window.oldest.sentAt >= ackTimeout) {
+        run.link.abort(`no acknowledgement for ${ackTimeout} ms`);
+        return;
+      }
+    }
   }
 
   #readFailed(run: Run, thrown: unknown): void {
@@ -332,15 +285,8 @@ export class Drainer implements Deliverer {
   #later(run: Run, ms: number): void {
     run.later?.cancel();
     run.later = this.#deps.clock.after('upstream drain later', ms, () => {
-      run.pages.grown();
+      run.lanes.grown();
       this.#schedule();
     });
-  }
-
-  #moveCursor(run: Run): void {
-    const { log, name } = this.#deps;
-    const cursor = run.window.cursor;
-    const known = log.cursor(name);
-    if (known === undefined || cursor > known) log.moveCursor(name, cursor);
   }
 }

@@ -7,11 +7,18 @@ export interface Gap {
   /** How many, at most; undefined where that cannot be known. */
   readonly count: number | undefined;
   /**
-   * `overflow`: the queue's bound was met, and the log moved the cursor. `trimmed`: the log no longer held them when
-   * their turn came. `damaged`: they could not be read back. `age`: they had waited for longer than they may.
+   * `overflow`: a bound of the queue was met, and the log moved the cursor. `trimmed`: the log no longer held them when
+   * their turn came. `damaged`: they could not be read back. The others lie among messages that were sent. `age`: they
+   * had waited for longer than they may. `qos0`: messages of QoS 0 given up for a bound of the queue, or not queued at
+   * all. `superseded`: there was a newer one of the same topic, and the rule keeps only that.
    */
-  readonly reason: 'overflow' | 'trimmed' | 'damaged' | 'age';
+  readonly reason: 'overflow' | 'trimmed' | 'damaged' | 'age' | 'qos0' | 'superseded';
 }
+
+/** Reasons by which single messages are passed over; those of one burst make one gap. */
+const scattered: ReadonlySet<Gap['reason']> = new Set(['age', 'qos0', 'superseded']);
+/** Messages passed over for the same reason within this time are one burst, milliseconds. */
+const burst = 60_000;
 
 /** What the status topic says, as JSON. */
 export interface StatusDocument {
@@ -39,21 +46,29 @@ export class Gaps {
   #latest: readonly Gap[] = [];
   readonly #lost = new Map<string, number>();
   readonly #reported = new Map<string, bigint>();
+  readonly #addedAt = new Map<string, number>();
 
   constructor(limit = 8) {
     this.#limit = limit;
   }
 
-  /** False for a span that was reported before, as happens when it is read again after a reconnect. */
-  add(gap: Gap): boolean {
-    if (gap.to <= (this.#reported.get(gap.reason) ?? 0n)) return false;
+  /**
+   * `now`: monotonic milliseconds.
+   * @returns `known` for a span that was reported before, as happens when it is read again after a reconnect; `grown`
+   * where it belongs to the last gap of its reason.
+   */
+  add(gap: Gap, now: number): 'new' | 'grown' | 'known' {
+    if (gap.to <= (this.#reported.get(gap.reason) ?? 0n)) return 'known';
     this.#reported.set(gap.reason, gap.to);
-    const last = this.#latest[this.#latest.length - 1];
-    const joins = last !== undefined && last.to === gap.from && last.reason === gap.reason;
-    const merged: Gap = joins ? { ...gap, from: last.from, count: sum(last.count, gap.count) } : gap;
-    this.#latest = [...(joins ? this.#latest.slice(0, -1) : this.#latest), merged].slice(-this.#limit);
     this.#lost.set(gap.reason, (this.#lost.get(gap.reason) ?? 0) + (gap.count ?? 1));
-    return true;
+    const at = this.#latest.findLastIndex(({ reason }) => reason === gap.reason);
+    const before = this.#latest[at];
+    const recent = now - (this.#addedAt.get(gap.reason) ?? Number.NEGATIVE_INFINITY) < burst;
+    this.#addedAt.set(gap.reason, now);
+    const joins = before !== undefined && (before.to === gap.from || (scattered.has(gap.reason) && recent));
+    const merged: Gap = joins ? { ...gap, from: before.from, count: sum(before.count, gap.count) } : gap;
+    this.#latest = [...this.#latest.filter((_, index) => !joins || index !== at), merged].slice(-this.#limit);
+    return joins && recent ? 'grown' : 'new';
   }
 
   get latest(): readonly Gap[] {

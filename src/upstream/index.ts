@@ -10,12 +10,20 @@
  *     Upstream        connects, fails over, backs off; status topic, health
  *       ├ Dialects      which protocol a broker understands: 5, 3.1.1 as a bridge, 3.1.1
  *       ├ Link          one connection (`mqtt-link.ts`, the only file with mqtt.js), from CONNECT to its end
- *       ├ Drainer       log → link:  PageReader → TopicMap → packet → AckWindow → cursor
+ *       ├ Drainer       log → link:  PageReader → Screen → packet → AckWindow → cursor; Lanes where the newest go first
  *       └ Downlink      link → log:  TopicMap → sink, acknowledged when durable
  *
  * Cursor. The id below which nothing is wanted any more: the end of the contiguous acknowledged prefix. It is all that
  * is kept of a queue; acknowledgements beyond it are forgotten with the link. The window counts from the cursor, so a
  * message whose acknowledgement is late holds the others up, which is the price of "at most one window again".
+ *
+ * Order. `fifo`: one lane, in the order of the log. `live_first`: while there is a backlog, two lanes, each in order, each
+ * with its share of the window; what the fresh one has got beyond the cursor is kept as a span with the cursor, and read
+ * past later. An older retained message is then sent without its flag where the topic has a later one.
+ *
+ * Given up, counted and announced as gaps: what the log dropped at a bound or could not read back, what is too old, QoS 0
+ * below the queue's mark, and what a newer message of the same topic supersedes. `LatestByTopic` learns the newest ones by
+ * reading the queue once through; what it does not know yet is sent needlessly.
  *
  * Link. mqtt.js reconnects without jitter, replays one message at a time, ignores Receive Maximum and may never call
  * back after a loss; so it gets one client object per connection and only what is in the window. Lack of an
@@ -46,5 +54,5 @@ export type { AgeOf, DownlinkSink, LogPage, UpstreamLog } from './deps.ts';
 export type { Gap } from './gap.ts';
 export type { ConnectLink, Link, LinkEnd, LinkEvents, LinkLimits, LinkSession, LinkTarget } from './link.ts';
 export { mqttConnector } from './mqtt-link.ts';
-export type { UpstreamOptions, UpstreamRule, UpstreamStatus } from './options.ts';
+export type { ReplayOptions, UpstreamOptions, UpstreamRule, UpstreamStatus } from './options.ts';
 export { Upstream, type UpstreamDeps, upstreamDown } from './upstream.ts';

@@ -12,6 +12,24 @@ export interface UpstreamRule {
   readonly localPrefix: string;
   /** Stands before the topic at the broker; may be empty. */
   readonly remotePrefix: string;
+  /** How long a message may wait to be sent, milliseconds; default: as the queue has it. */
+  readonly maxAge?: number;
+  /** `latest`: of messages that wait only the newest of each topic is sent. Default `all`. */
+  readonly keep?: 'all' | 'latest';
+}
+
+/** How a backlog is sent: what was logged before the link came up. */
+export interface ReplayOptions {
+  /** Messages per second; 0 = as fast as it goes. */
+  readonly rate: number;
+  /** Bytes per second, of topics and payloads; 0 = as fast as it goes. */
+  readonly bytesRate: number;
+  /** `fifo`: in the order of the log. `live_first`: what comes in meanwhile overtakes it. */
+  readonly order: 'fifo' | 'live_first';
+  /** Share of the window, in percent, that the backlog leaves to what comes in meanwhile (`live_first`). */
+  readonly freshShare: number;
+  /** It begins after a random time up to this, milliseconds. */
+  readonly startDelay: number;
 }
 
 /** One `[[upstream]]`, as the configuration has checked it. Times in milliseconds, sizes in bytes. */
@@ -46,8 +64,7 @@ export interface UpstreamOptions {
     /** Whether QoS 0 messages wait while there is no link. */
     readonly qos0: boolean;
   };
-  /** Messages per second of what was logged before the link came up; 0 = as fast as it goes. */
-  readonly replay: { readonly rate: number };
+  readonly replay: ReplayOptions;
   /** Default `holdfast/<clientId>/status`. */
   readonly statusTopic?: string;
   /** Where an upstream that has no cursor yet begins: with what is logged from now on, or with all that is held. */

@@ -1,4 +1,4 @@
-import { bootOf, type StoredMessage } from '../domain/index.ts';
+import { bootOf, earlierOf, type Span, type StoredMessage, spanEnd } from '../domain/index.ts';
 import type { LogPage, UpstreamLog } from './deps.ts';
 import type { Gap } from './gap.ts';
 
@@ -6,8 +6,12 @@ export interface PageReaderDeps {
   readonly log: Pick<UpstreamLog, 'read' | 'ahead' | 'head' | 'next'>;
   /** The id to begin with. */
   readonly from: bigint;
-  /** The cursor as the log has it: it lies ahead where the log gave messages up, and has told so. */
-  readonly cursor: () => bigint;
+  /** The id to end before; undefined: none. */
+  readonly until: bigint | undefined;
+  /** What is not to be read. */
+  readonly done: readonly Span[];
+  /** Where to go on instead of at `id`: behind what is done, or was given up by the log, which has told so. */
+  readonly skipTo: (id: bigint) => bigint;
   /** Records between two ids are gone. */
   readonly gapped: (gap: Gap) => void;
   /** A page that had to be waited for is here. */
@@ -79,15 +83,20 @@ export class PageReader {
 
   #read(): void {
     if (this.#reading || this.#dry) return;
-    const { log, gapped } = this.#deps;
+    const { log, gapped, until, done, skipTo } = this.#deps;
     const from = this.#from;
-    const cursor = this.#deps.cursor();
-    if (from < cursor) {
-      this.#accept({ messages: [], next: cursor, lost: 0 }, from);
+    const at = skipTo(from);
+    if (until !== undefined && from >= until) {
+      this.#dry = true;
+      return;
+    }
+    if (from < at) {
+      this.#accept({ messages: [], next: at, lost: 0 }, from);
       return;
     }
     if (from < log.head) {
-      const head = log.head;
+      const next = done.find((span) => span.from > from)?.from;
+      const head = earlierOf(next ?? log.head, log.head);
       // Ids are contiguous within a boot; how many a past boot used is not known here.
       const count = bootOf(from) === bootOf(head) ? Number(head - from) : undefined;
       gapped({ from, to: head, count, reason: 'trimmed' });
@@ -129,7 +138,16 @@ export class PageReader {
       this.#dry = true;
       return;
     }
-    this.#ahead = read;
-    this.#from = read.next;
+    this.#ahead = this.#within(read);
+    this.#from = this.#ahead.next;
+  }
+
+  /** Without what is beyond the end, or done. */
+  #within(read: LogPage): LogPage {
+    const { until, done } = this.#deps;
+    if (until === undefined && done.length === 0) return read;
+    const end = until ?? read.next;
+    const messages = read.messages.filter(({ id }) => id < end && spanEnd(done, id) === undefined);
+    return { ...read, messages, next: earlierOf(read.next, end) };
   }
 }

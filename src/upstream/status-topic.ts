@@ -1,4 +1,5 @@
 import type { Clock, Timer } from '../base/index.ts';
+import { formatMessageId } from '../domain/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import { type Gap, Gaps, statusPayload } from './gap.ts';
 import type { Link, LinkSession } from './link.ts';
@@ -56,16 +57,19 @@ export class StatusTopic {
     this.#update = undefined;
   }
 
-  /** Counts, logs and announces a gap, once. */
+  /** Counts and announces a gap, once; one that goes on is logged when it begins. */
   gapped(gap: Gap): void {
-    if (!this.#gaps.add(gap)) return;
     const { clock, counters, logger, name } = this.#deps;
+    const how = this.#gaps.add(gap, clock.monotonic());
+    if (how === 'known') return;
     counters.dropped(gap.reason).add(gap.count ?? 1);
     const { from, to, count, reason } = gap;
-    logger.warn(
-      { upstream: name, from: from.toString(16), to: to.toString(16), count, reason },
-      'messages were lost before they could be forwarded',
-    );
+    if (how === 'new') {
+      logger.warn(
+        { upstream: name, from: formatMessageId(from), to: formatMessageId(to), count, reason },
+        reason === 'superseded' ? 'messages were passed over for newer ones' : 'messages are given up unforwarded',
+      );
+    }
     this.#update ??= clock.after('upstream status', gapDelay, () => {
       this.#update = undefined;
       this.#publish('online', () => undefined);

@@ -9,19 +9,21 @@ export class TokenBucket {
   constructor(rate: number, now: number) {
     this.#rate = rate;
     this.#burst = Math.max(1, rate);
-    this.#tokens = 1;
+    this.#tokens = Math.min(1, rate);
     this.#at = now;
   }
 
-  /** Takes a token: 0 where there was one, otherwise the milliseconds until there will be. */
-  take(now: number): number {
+  /** Milliseconds until `amount` may be spent, 0 = now. What is more than a second's worth has to wait for one alone. */
+  wait(amount: number, now: number): number {
     if (this.#rate === 0) return 0;
     this.#tokens = Math.min(this.#burst, this.#tokens + ((now - this.#at) / 1_000) * this.#rate);
     this.#at = now;
-    if (this.#tokens >= 1 - 1e-9) {
-      this.#tokens -= 1;
-      return 0;
-    }
-    return Math.max(1, Math.ceil(((1 - this.#tokens) / this.#rate) * 1_000));
+    const lacking = Math.min(amount, this.#burst) - this.#tokens;
+    return lacking <= 1e-9 ? 0 : Math.max(1, Math.ceil((lacking / this.#rate) * 1_000));
+  }
+
+  /** Takes them out; what is not there yet is owed. */
+  spend(amount: number): void {
+    if (this.#rate > 0) this.#tokens -= amount;
   }
 }

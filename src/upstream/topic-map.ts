@@ -5,6 +5,10 @@ import type { UpstreamRule } from './options.ts';
 export interface Mapped {
   readonly topic: string;
   readonly qos: QoS;
+  /** How long a message may wait to be sent, milliseconds; undefined: as the queue has it. */
+  readonly maxAge: number | undefined;
+  /** Whether a newer message of the same topic makes it needless. */
+  readonly latest: boolean;
 }
 
 export interface Subscription {
@@ -17,18 +21,20 @@ interface Compiled {
   readonly filter: string;
   readonly strip: number;
   readonly prefix: string;
-  readonly qos: QoS;
+  readonly rule: UpstreamRule;
 }
 
 const cacheLimit = 4_096;
 
 function compile(from: string, to: string, rule: UpstreamRule): Compiled {
-  return { filter: from + rule.topic, strip: from.length, prefix: to, qos: rule.qos };
+  return { filter: from + rule.topic, strip: from.length, prefix: to, rule };
 }
 
 function firstMatch(rules: readonly Compiled[], topic: string): Mapped | undefined {
-  for (const { filter, strip, prefix, qos } of rules) {
-    if (topicMatches(filter, topic)) return { topic: prefix + topic.slice(strip), qos };
+  for (const { filter, strip, prefix, rule } of rules) {
+    if (!topicMatches(filter, topic)) continue;
+    const { qos, maxAge, keep } = rule;
+    return { topic: prefix + topic.slice(strip), qos, maxAge, latest: keep === 'latest' };
   }
   return undefined;
 }
@@ -51,7 +57,7 @@ export class TopicMap {
     this.#out = out.map((rule) => compile(rule.localPrefix, rule.remotePrefix, rule));
     this.#in = inward.map((rule) => compile(rule.remotePrefix, rule.localPrefix, rule));
     const filters = new Map<string, QoS>();
-    for (const { filter, qos } of this.#in) if (!filters.has(filter)) filters.set(filter, qos);
+    for (const { filter, rule } of this.#in) if (!filters.has(filter)) filters.set(filter, rule.qos);
     this.subscriptions = [...filters].map(([filter, qos]) => ({ filter, qos }));
   }
 
@@ -63,6 +69,11 @@ export class TopicMap {
     const mapped = firstMatch(this.#out, topic);
     this.#cache.set(topic, mapped);
     return mapped;
+  }
+
+  /** Whether there is a rule by which only the latest message of a topic is kept. */
+  get keepsLatest(): boolean {
+    return this.#out.some(({ rule }) => rule.keep === 'latest');
   }
 
   /** Where a topic of the broker goes here; undefined where no rule takes it. */

@@ -29,6 +29,8 @@ export interface UpstreamDeps {
   /** Shown on the status topic. */
   readonly version?: string;
   readonly age: AgeOf;
+  /** The id of the retained message of a topic here. */
+  readonly retained?: (topic: string) => bigint | undefined;
   /** Numbers in [0, 1). */
   readonly random?: () => number;
   readonly connect?: ConnectLink;
@@ -107,9 +109,10 @@ export class Upstream implements Service {
       age,
       window: options.window,
       ackTimeout: options.ackTimeout,
-      replayRate: options.replay.rate,
+      replay: options.replay,
       queueQos0: options.queue.qos0,
       maxAge: options.queue.maxAge ?? Number.POSITIVE_INFINITY,
+      retained: options.replay.order === 'live_first' ? deps.retained : undefined,
       gapped: (gap) => this.#status.gapped(gap),
     });
     this.#downlink = new Downlink({

@@ -79,7 +79,7 @@ describe('the configuration', () => {
       protocol: 'auto',
       queue: { maxBytes: 536_870_912, overflow: 'drop_oldest', qos0: true },
       window: 64,
-      replay: { rate: 0, order: 'fifo' },
+      replay: { rate: 0, bytesRate: 0, order: 'fifo', freshShare: 50, startDelay: 0 },
       ackTimeout: 30_000,
       backoff: { base: 1_000, cap: 60_000 },
     });
@@ -117,7 +117,7 @@ describe('the configuration', () => {
     const read = config({ file: file(`[coap]\nlisten = ["coap://[::1]:5683"]\n${both}`) });
     expect(read.coap.listen).toEqual(['coap://[::1]:5683']);
     expect(read.upstream[0]?.topics).toEqual([
-      { topic: 'a/#', direction: 'both', qos: 1, localPrefix: '', remotePrefix: '' },
+      { topic: 'a/#', direction: 'both', qos: 1, localPrefix: '', remotePrefix: '', keep: 'all' },
     ]);
   });
 

@@ -7,7 +7,7 @@ import { UpstreamCounters } from '../../src/upstream/upstream-counters.ts';
 import { makeLog, message, settle as settled } from '../log/support.ts';
 import { MemoryStore } from '../support/memory-store.ts';
 import { FakeLink, session } from './support/fake-link.ts';
-import { rule } from './support/harness.ts';
+import { replay, rule } from './support/harness.ts';
 
 /** Upstreams on a real log, each with a link that is up. */
 async function setUp(...topics: string[]) {
@@ -30,7 +30,8 @@ async function setUp(...topics: string[]) {
       random: () => 0.5,
       window: 3,
       ackTimeout: 30_000,
-      replayRate: 0,
+      replay: replay(),
+      retained: undefined,
       queueQos0: true,
       maxAge: Number.POSITIVE_INFINITY,
       gapped: () => undefined,

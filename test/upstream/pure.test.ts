@@ -34,8 +34,8 @@ describe('TopicMap', () => {
 
   it('lets the first rule that matches decide', () => {
     const map = new TopicMap([rule({ topic: 'a', qos: 0 }), rule({ topic: '#', qos: 2, remotePrefix: 'x/' })]);
-    expect(map.out('a')).toEqual({ topic: 'a', qos: 0 });
-    expect(map.out('b')).toEqual({ topic: 'x/b', qos: 2 });
+    expect(map.out('a')).toMatchObject({ topic: 'a', qos: 0 });
+    expect(map.out('b')).toMatchObject({ topic: 'x/b', qos: 2 });
   });
 
   it('subscribes with the remote prefix and brings topics home with the local one', () => {
@@ -48,7 +48,7 @@ describe('TopicMap', () => {
       { filter: 'site7/cmd/#', qos: 1 },
       { filter: 'x', qos: 1 },
     ]);
-    expect(map.in('site7/cmd/go')).toEqual({ topic: 'down/cmd/go', qos: 1 });
+    expect(map.in('site7/cmd/go')).toMatchObject({ topic: 'down/cmd/go', qos: 1 });
     expect(map.in('cmd/go')).toBeUndefined();
   });
 
@@ -244,7 +244,9 @@ describe('TokenBucket', () => {
         let taken = 0;
         for (const step of steps) {
           now += step;
-          if (bucket.take(now) === 0) taken += 1;
+          if (bucket.wait(1, now) > 0) continue;
+          bucket.spend(1);
+          taken += 1;
         }
         expect(taken).toBeLessThanOrEqual(1 + (now / 1_000) * rate + 1e-6);
       }),
@@ -253,10 +255,19 @@ describe('TokenBucket', () => {
 
   it('says how long to wait, and 0 means no limit', () => {
     const bucket = new TokenBucket(10, 0);
-    expect(bucket.take(0)).toBe(0);
-    expect(bucket.take(0)).toBe(100);
-    expect(bucket.take(100)).toBe(0);
-    expect(new TokenBucket(0, 0).take(0)).toBe(0);
+    expect(bucket.wait(1, 0)).toBe(0);
+    bucket.spend(1);
+    expect(bucket.wait(1, 0)).toBe(100);
+    expect(bucket.wait(1, 100)).toBe(0);
+    expect(new TokenBucket(0, 0).wait(1, 0)).toBe(0);
+  });
+
+  it('lets through what is larger than a second’s worth, and takes its time for it afterwards', () => {
+    const bucket = new TokenBucket(100, 0);
+    expect(bucket.wait(1_000, 0)).toBe(990);
+    expect(bucket.wait(1_000, 990)).toBe(0);
+    bucket.spend(1_000);
+    expect(bucket.wait(1, 990)).toBe(9_010);
   });
 });
 
@@ -308,10 +319,10 @@ describe('gaps', () => {
   it('are joined where they touch, told once, and counted by reason', () => {
     const gaps = new Gaps();
     const id = (at: number) => makeMessageId(1, at);
-    expect(gaps.add({ from: id(1), to: id(5), count: 4, reason: 'trimmed' })).toBe(true);
-    expect(gaps.add({ from: id(5), to: id(7), count: 2, reason: 'trimmed' })).toBe(true);
-    expect(gaps.add({ from: id(1), to: id(5), count: 4, reason: 'trimmed' })).toBe(false);
-    expect(gaps.add({ from: id(9), to: id(10), count: 1, reason: 'damaged' })).toBe(true);
+    expect(gaps.add({ from: id(1), to: id(5), count: 4, reason: 'trimmed' }, 0)).toBe('new');
+    expect(gaps.add({ from: id(5), to: id(7), count: 2, reason: 'trimmed' }, 0)).toBe('grown');
+    expect(gaps.add({ from: id(1), to: id(5), count: 4, reason: 'trimmed' }, 0)).toBe('known');
+    expect(gaps.add({ from: id(9), to: id(10), count: 1, reason: 'damaged' }, 0)).toBe('new');
     expect(gaps.lost).toEqual({ trimmed: 6, damaged: 1 });
     const status = statusPayload({ state: 'online', gateway: 'g', since: 1, gaps: gaps.latest, lost: gaps.lost });
     expect(JSON.parse(Buffer.from(status).toString())).toEqual({
@@ -348,5 +359,20 @@ describe('credentials', () => {
     await expect(readCredentials(options({ passwordFile: '/nowhere/pw' }), 'mqtt://b')).rejects.toThrow(
       /cannot read \/nowhere\/pw/,
     );
+  });
+
+  it('of messages passed over singly are one for a burst, whatever comes between', () => {
+    const gaps = new Gaps();
+    const id = (at: number) => makeMessageId(1, at);
+    expect(gaps.add({ from: id(1), to: id(5), count: 2, reason: 'age' }, 0)).toBe('new');
+    expect(gaps.add({ from: id(5), to: id(6), count: 1, reason: 'damaged' }, 10)).toBe('new');
+    expect(gaps.add({ from: id(8), to: id(9), count: 1, reason: 'age' }, 50_000)).toBe('grown');
+    expect(gaps.add({ from: id(20), to: id(21), count: 1, reason: 'age' }, 120_000)).toBe('new');
+    expect(gaps.latest).toEqual([
+      { from: id(5), to: id(6), count: 1, reason: 'damaged' },
+      { from: id(1), to: id(9), count: 3, reason: 'age' },
+      { from: id(20), to: id(21), count: 1, reason: 'age' },
+    ]);
+    expect(gaps.lost).toEqual({ age: 4, damaged: 1 });
   });
 });

@@ -1,4 +1,4 @@
-import { type Message, makeMessageId, type StoredMessage } from '../../../src/domain/index.ts';
+import { type Message, makeMessageId, type Span, type StoredMessage } from '../../../src/domain/index.ts';
 import type { LogPage, UpstreamLog } from '../../../src/upstream/index.ts';
 
 /** A log in memory. `slow` answers reads with promises, as a disk does. */
@@ -108,8 +108,21 @@ export class FakeLog implements UpstreamLog {
     return this.#cursors.get(name);
   }
 
-  moveCursor(name: string, to: bigint): void {
+  /** Messages of QoS 0 below are given up. */
+  shed = 0n;
+  readonly #done = new Map<string, readonly Span[]>();
+
+  done(name: string): readonly Span[] {
+    return this.#done.get(name) ?? [];
+  }
+
+  shedBelow(): bigint {
+    return this.shed;
+  }
+
+  moveCursor(name: string, to: bigint, done: readonly Span[] = []): void {
     this.#cursors.set(name, to);
+    this.#done.set(name, done);
   }
 
   onCommit(listener: () => void): () => void {

@@ -1,7 +1,13 @@
 import { type HoldfastError, systemClock } from '../../../src/base/index.ts';
 import type { Message } from '../../../src/domain/index.ts';
 import { Health, type Logger, Metrics, silentLogger } from '../../../src/telemetry/index.ts';
-import { Upstream, type UpstreamDeps, type UpstreamOptions, type UpstreamRule } from '../../../src/upstream/index.ts';
+import {
+  type ReplayOptions,
+  Upstream,
+  type UpstreamDeps,
+  type UpstreamOptions,
+  type UpstreamRule,
+} from '../../../src/upstream/index.ts';
 import { FakeLog } from './fake-log.ts';
 
 export const rule = (given: Partial<UpstreamRule> = {}): UpstreamRule => ({
@@ -10,6 +16,15 @@ export const rule = (given: Partial<UpstreamRule> = {}): UpstreamRule => ({
   qos: 1,
   localPrefix: '',
   remotePrefix: '',
+  ...given,
+});
+
+export const replay = (given: Partial<ReplayOptions> = {}): ReplayOptions => ({
+  rate: 0,
+  bytesRate: 0,
+  order: 'fifo',
+  freshShare: 50,
+  startDelay: 0,
   ...given,
 });
 
@@ -25,7 +40,7 @@ export const options = (given: Partial<UpstreamOptions> = {}): UpstreamOptions =
   ackTimeout: 30_000,
   backoff: { base: 20, cap: 100 },
   queue: { maxBytes: 1e9, overflow: 'drop_oldest', qos0: true },
-  replay: { rate: 0 },
+  replay: replay(),
   ...given,
 });
 

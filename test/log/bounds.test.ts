@@ -1,0 +1,109 @@
+import { describe, expect, it } from 'vitest';
+import type { Dropped, QueueOptions } from '../../src/log/index.ts';
+import { MemoryNumberFile, MemoryStore } from '../support/memory-store.ts';
+import { makeLog, message, settle } from './support.ts';
+
+const kilobytes = (count: number) => Buffer.alloc(count * 1_024, 'x');
+
+/** A log with one queue from its beginning on, and what the queue was told of. */
+async function setUp(queue: Partial<QueueOptions>, store = new MemoryStore(), bootFile = new MemoryNumberFile()) {
+  const dropped: Dropped[] = [];
+  const { log, clock } = makeLog(store, {
+    bootFile,
+    options: { history: { maxBytes: 1, maxAge: 1e12, maxRecords: 1e9 } },
+  });
+  await log.start();
+  log.holdFor('cloud', {
+    maxBytes: 1e9,
+    maxRecords: 1e9,
+    overflow: 'drop_oldest',
+    dropped: (gap) => dropped.push(gap),
+    ...queue,
+  });
+  const upkeep = async () => {
+    clock.advance(1_000);
+    await settle(clock);
+  };
+  const append = async (count: number, qos: 0 | 1, size = 64) => {
+    for (let at = 0; at < count; at++) {
+      log.append(message(kilobytes(size), 'a', { qos }), () => undefined);
+      await settle(clock, 2);
+    }
+  };
+  return { log, clock, dropped, upkeep, append };
+}
+
+describe('a queue that meets a bound', () => {
+  it('gives up its messages of QoS 0 first, from the oldest on, and no more than it must', async () => {
+    const { log, upkeep, append, dropped } = await setUp({ maxBytes: 4 * 1_024 * 1_024 });
+    const first = log.next;
+    for (let at = 0; at < 34; at++) {
+      await append(1, 0);
+      await append(1, 1);
+    }
+    await upkeep();
+    const shed = log.shedBelow('cloud');
+    expect(shed).toBeGreaterThan(first);
+    expect(shed).toBeLessThan(log.next - 34n);
+    expect(dropped).toEqual([]);
+    expect(log.queued('cloud').bytes).toBeLessThanOrEqual(4 * 1_024 * 1_024);
+    expect(log.queued('cloud').messages).toBe(68 - Math.round(Number(shed - first) / 2));
+    expect(log.head).toBe(first);
+  });
+
+  it('then its oldest, and tells which; the cursor has moved', async () => {
+    const { log, upkeep, append, dropped } = await setUp({ maxBytes: 4 * 1_024 * 1_024 });
+    const first = log.next;
+    await append(100, 1);
+    await upkeep();
+    expect(dropped).toEqual([{ from: first, to: log.head, count: Number(log.head - first), reason: 'overflow' }]);
+    expect(log.cursor('cloud')).toBe(log.head);
+    expect(log.queued('cloud').bytes).toBeLessThanOrEqual(4 * 1_024 * 1_024);
+    await upkeep();
+    expect(dropped).toHaveLength(1);
+  });
+
+  it('does not hold more than a fifth beyond its bound on the disk, however much of that was given up', async () => {
+    const { log, upkeep, append, dropped } = await setUp({ maxBytes: 4 * 1_024 * 1_024 });
+    for (let round = 0; round < 10; round++) {
+      await append(19, 0);
+      await append(1, 1);
+      await upkeep();
+    }
+    expect(log.size.bytes).toBeLessThanOrEqual(1.2 * 4 * 1_024 * 1_024);
+    expect(dropped.every(({ reason }) => reason === 'overflow')).toBe(true);
+  });
+
+  it('takes on while it rejects, as long as giving up QoS 0 is enough', async () => {
+    const { log, upkeep, append } = await setUp({ maxRecords: 10, overflow: 'reject' });
+    await append(8, 0, 1);
+    await append(8, 1, 1);
+    await upkeep();
+    expect(log.queued('cloud').messages).toBe(8);
+    await append(3, 1, 1);
+    await upkeep();
+    expect(() => log.append(message('x'), () => undefined)).toThrow(/full/);
+  });
+
+  it('counts QoS 0 anew after a restart, closed runs and the open one', async () => {
+    const store = new MemoryStore();
+    const bootFile = new MemoryNumberFile();
+    const before = await setUp({}, store, bootFile);
+    await before.append(10, 1);
+    await before.append(40, 0);
+    await before.log.stop();
+    const { log, upkeep } = await setUp({ maxRecords: 11 }, store, bootFile);
+    await upkeep();
+    expect(log.queued('cloud').messages).toBe(10);
+  });
+
+  it('tells of what was too old as such', async () => {
+    const { log, clock, upkeep, append, dropped } = await setUp({ maxAge: 60_000 });
+    await append(40, 1);
+    clock.advance(120_000);
+    await append(1, 1);
+    await upkeep();
+    expect(dropped).toMatchObject([{ reason: 'age' }]);
+    expect(log.cursor('cloud')).toBe(log.head);
+  });
+});
