@@ -33,8 +33,9 @@ export async function bundle({ outfile, version, firstLines = [], ...more }) {
     platform: 'node',
     format: 'esm',
     target: 'node20',
-    minify: true,
-    keepNames: true,
+    // names stay as they are: a stack that somebody sends can be read, and what would restore them to closures costs more
+    minifyWhitespace: true,
+    minifySyntax: true,
     banner: { js: [...firstLines, ...commonJs].join('\n') },
     define: { HOLDFAST_VERSION: JSON.stringify(version) },
     logLevel: 'warning',
