@@ -17,9 +17,9 @@ export interface CommitterDeps {
   readonly options: LogOptions;
   readonly figures: LogFigures;
   /** What goes along with a chunk. `accepted`: the id behind the last message that was accepted. */
-  readonly along: (chunk: Chunk, accepted: bigint) => Write[];
+  readonly along: (chunk: Chunk, accepted: bigint, sync: boolean) => Write[];
   /** A chunk was written; called before those who wait for it are told. */
-  readonly onWritten: (chunk: Chunk) => void;
+  readonly onWritten: (chunk: Chunk, sync: boolean) => void;
   /** All were told. */
   readonly onDone: () => void;
   readonly onFailed: (error: HoldfastError) => void;
@@ -207,7 +207,7 @@ export class Committer {
     const chunk: Write = { type: 'put', key: idKey(chunkPrefix, header.first), value: bytes };
     let error: HoldfastError | undefined;
     try {
-      await store.write([...taken.changes, chunk, ...along(taken.chunk, this.next)], sync);
+      await store.write([...taken.changes, chunk, ...along(taken.chunk, this.next, sync)], sync);
     } catch (thrown) {
       error = new HoldfastError('store_failed', `the message store cannot be written: ${reasonOf(thrown)}`, {
         cause: thrown,
@@ -217,7 +217,7 @@ export class Committer {
     this.#writing = [];
     if (error === undefined) {
       figures.committed(header.count, clock.monotonic() - begun, sync);
-      onWritten(taken.chunk);
+      onWritten(taken.chunk, sync);
     } else {
       onFailed(error);
     }

@@ -1,6 +1,6 @@
-import { commonSpan, laterOf, type Span, spansAbove } from '../domain/index.ts';
+import { commonSpan, earlierOf, laterOf, type Span, spansAbove } from '../domain/index.ts';
 import { cursorKey, cursorPrefix, doneKey, donePrefix, endOf } from './keys.ts';
-import type { QueueBound, Segment, Segments } from './segments.ts';
+import type { QueueBound, Segment, Segments, Waiting } from './segments.ts';
 import type { Store, Write } from './store.ts';
 
 /** Messages that a queue lost: ids from `from` up to, not including, `to`; `count` of them had not been read. */
@@ -68,6 +68,8 @@ export class Cursors {
   readonly #queues = new Map<string, QueueOptions>();
   /** Queues below whose mark messages of QoS 0 are given up. */
   readonly #shed = new Map<string, bigint>();
+  /** What a power cut leaves of the places. */
+  readonly #fsynced = new Map<string, bigint>();
   /** Readers for whom the disk has spans beyond the cursor. */
   readonly #spanned = new Set<string>();
 
@@ -87,6 +89,7 @@ export class Cursors {
   /** Takes over what the disk has; a place known in memory is newer. */
   restore(places: ReadonlyMap<string, Place>): void {
     for (const [name, place] of places) {
+      this.#fsynced.set(name, place.at);
       if (place.done.length > 0) this.#spanned.add(name);
       if (!this.#places.has(name)) this.#places.set(name, place);
     }
@@ -105,6 +108,12 @@ export class Cursors {
       this.#places.delete(name);
       this.#moved.add(name);
     }
+  }
+
+  /** What waits for a reader; nothing below `otherwise` for one without a place. */
+  waiting(name: string, segments: Segments, otherwise: bigint): Waiting {
+    const { at, done } = this.#places.get(name) ?? { at: otherwise, done: [] };
+    return segments.waiting({ at, done, shed: this.shedBelow(name) });
   }
 
   /** Messages of QoS 0 below this id are no part of that queue any more. */
@@ -157,9 +166,23 @@ export class Cursors {
     }
   }
 
-  /** What is to be written of the places that moved since the last call. */
-  takeWrites(): Write[] {
+  /**
+   * Records that a power cut would have sent again to the reader who has got most of late. `fsynced`: the id behind the last
+   * record that a power cut leaves.
+   */
+  exposed(segments: Segments, fsynced: bigint): number {
+    let most = 0;
+    for (const [name, { at }] of this.#places) {
+      const from = this.#fsynced.get(name);
+      if (from !== undefined && from < at) most = Math.max(most, segments.between(from, earlierOf(at, fsynced)));
+    }
+    return most;
+  }
+
+  /** What is to be written of the places that moved since the last call. `sync`: it is fsynced. */
+  takeWrites(sync: boolean): Write[] {
     const writes: Write[] = [];
+    if (sync) for (const [name, { at }] of this.#places) this.#fsynced.set(name, at);
     for (const name of this.#moved) {
       const place = this.#places.get(name);
       if (place === undefined) writes.push({ type: 'del', key: cursorKey(name) });

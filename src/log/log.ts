@@ -21,8 +21,7 @@ import { Segments } from './segments.ts';
 import type { Write } from './store.ts';
 import { upkeep } from './upkeep.ts';
 
-const reopenDelay = 1_000;
-const housekeeping = 1_000;
+const second = 1_000;
 
 /** The append-only log. See this folder's `index.ts` for its design. */
 export class Log implements Service {
@@ -35,6 +34,8 @@ export class Log implements Service {
   #segments = new Segments();
   readonly #committer: Committer;
   #committed = 0n;
+  /** Id behind the last record that a power cut leaves, of this run. */
+  #fsynced = 0n;
   #state: 'closed' | 'open' | 'failed' = 'closed';
   #reopening: Timer | undefined;
   #keeper: Timer | undefined;
@@ -77,10 +78,11 @@ export class Log implements Service {
     this.#committer = new Committer({
       ...deps,
       figures: new LogFigures(metrics, () => this.#segments),
-      along: (chunk, accepted) => this.#along(chunk, accepted),
-      onWritten: (chunk) => {
+      along: (chunk, accepted, sync) => this.#along(chunk, accepted, sync),
+      onWritten: (chunk, sync) => {
         this.#recent.add(chunk);
         this.#committed = chunk.header.first + BigInt(chunk.header.count);
+        if (sync) this.#fsynced = this.#committed;
       },
       onDone: () => this.#announce(),
       onFailed: (error) => this.#failed(error),
@@ -103,7 +105,7 @@ export class Log implements Service {
 
   async start(): Promise<void> {
     await this.#begin();
-    this.#keeper = this.#deps.clock.every('log upkeep', housekeeping, () => this.#keep());
+    this.#keeper = this.#deps.clock.every('log upkeep', second, () => this.#keep());
   }
 
   /** Commits what waits, then closes. */
@@ -113,7 +115,7 @@ export class Log implements Service {
     await this.#committer.stop();
     await this.#upkeep;
     if (this.#state === 'open') {
-      const writes = [...this.#cursors.takeWrites(), ...this.events.take(this.#committer.next)];
+      const writes = [...this.#cursors.takeWrites(false), ...this.events.take(this.#committer.next)];
       if (writes.length > 0) await this.#deps.store.write(writes, false).catch(() => undefined);
     }
     this.#state = 'closed';
@@ -218,11 +220,9 @@ export class Log implements Service {
 
   /** What waits for the reader `name`. `oldestAge` in milliseconds, to the segment; absent where no clock can tell. */
   queued(name: string): { readonly messages: number; readonly bytes: number; readonly oldestAge?: number } {
-    const at = this.#cursors.get(name) ?? this.#committed;
-    const done = this.#cursors.done(name);
-    const { records, bytes, oldest } = this.#segments.waiting({ at, done, shed: this.shedBelow(name) });
-    if (oldest === undefined || this.#deps.quality() !== 'synced') return { messages: records, bytes };
-    return { messages: records, bytes, oldestAge: Math.max(0, this.#deps.clock.wall() - oldest) };
+    const { oldest, ...waiting } = this.#cursors.waiting(name, this.#segments, this.#committed);
+    if (oldest === undefined || this.#deps.quality() !== 'synced') return waiting;
+    return { ...waiting, oldestAge: Math.max(0, this.#deps.clock.wall() - oldest) };
   }
 
   /** Calls `listener` after each commit; returns what ends that. */
@@ -276,22 +276,21 @@ export class Log implements Service {
     this.#cursors.restore(cursors);
     if (this.#firstBoot === 0) this.#firstBoot = boot;
     this.#committed = makeMessageId(boot, 0);
+    this.#fsynced = this.#committed;
     this.#committer.start(this.#committed);
     this.#recent.clear();
     this.#state = 'open';
-    const { records, bytes } = segments;
-    const took = Math.round(clock.monotonic() - begun);
-    logger.info({ records, bytes, boot, how, ms: took }, 'the log is open');
+    logger.info({ ...this.size, boot, how, ms: Math.round(clock.monotonic() - begun) }, 'the log is open');
   }
 
   /** What goes into the batch of a chunk: events, cursors, and the segment that it closes. */
-  #along({ header, bytes }: Chunk, accepted: bigint): Write[] {
+  #along({ header, bytes }: Chunk, accepted: bigint, sync: boolean): Write[] {
     const { first, count, wall, quality } = header;
     const qos0 = qos0In(bytes, count);
     const closed = this.#segments.add({ first, count, bytes: bytes.length, wall, synced: quality === 'synced', qos0 });
     const segment = closed === undefined ? [] : [segmentWrite(closed)];
     if (this.#deps.space.spend(bytes.length)) this.#keep();
-    return [...this.events.take(accepted), ...this.#cursors.takeWrites(), ...segment];
+    return [...this.events.take(accepted), ...this.#cursors.takeWrites(sync), ...segment];
   }
 
   /** LevelDB stays in error until it is opened anew: so do that, under a new boot number, until it works. */
@@ -303,7 +302,7 @@ export class Log implements Service {
     logger.error({ reason: error.message }, 'the store failed and is opened anew');
     this.#committer.fail(error);
     this.#reopening?.cancel();
-    this.#reopening = clock.after('log reopen', reopenDelay, () => void this.#reopen());
+    this.#reopening = clock.after('log reopen', second, () => void this.#reopen());
   }
 
   async #reopen(): Promise<void> {
@@ -329,6 +328,7 @@ export class Log implements Service {
       ...this.#deps,
       segments: () => this.#segments,
       head: () => this.head,
+      fsynced: () => this.#fsynced,
       cursors: this.#cursors,
       shifts: this.#shifts,
       events: this.events,

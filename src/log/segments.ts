@@ -6,6 +6,13 @@ export interface Amount {
   readonly bytes: number;
 }
 
+/** What waits for a reader. `oldest`: wall time of the newest chunk of the oldest segment, milliseconds. */
+export interface Waiting {
+  readonly messages: number;
+  readonly bytes: number;
+  readonly oldest: number | undefined;
+}
+
 /** A run of neighbouring chunks of one boot: the unit of accounting and of deletion. */
 export interface Segment {
   /** Id of its first record. */
@@ -161,7 +168,7 @@ export class Segments {
   }
 
   /** What waits for a reader at `at`: without what it has got beyond, and QoS 0 below `shed`. */
-  waiting({ at, done, shed }: Pick<QueueBound, 'at' | 'done' | 'shed'>): Amount & { readonly oldest?: number } {
+  waiting({ at, done, shed }: Pick<QueueBound, 'at' | 'done' | 'shed'>): Waiting {
     const all = this.after(at);
     let { records, bytes } = all;
     const without = (less: Amount, not: Amount) => {
@@ -170,8 +177,7 @@ export class Segments {
     };
     for (const { from, to } of done) without(this.after(from), this.after(to));
     if (shed > at) without(all.qos0, this.after(shed).qos0);
-    const amount = { records: Math.max(0, records), bytes: Math.max(0, bytes) };
-    return all.oldest === undefined ? amount : { ...amount, oldest: all.oldest };
+    return { messages: Math.max(0, records), bytes: Math.max(0, bytes), oldest: all.oldest };
   }
 
   /** Records from `from` up to `to`. */
@@ -216,8 +222,8 @@ export class Segments {
 
   /** Whether what waits for `queue` is more than it may be. */
   exceeds(queue: QueueBound): boolean {
-    const { bytes, records } = this.waiting(queue);
+    const { bytes, messages } = this.waiting(queue);
     const { maxBytes, maxRecords, at } = queue;
-    return bytes > maxBytes || records > maxRecords || this.after(at).bytes > maxBytes * heldBeyond;
+    return bytes > maxBytes || messages > maxRecords || this.after(at).bytes > maxBytes * heldBeyond;
   }
 }

@@ -12,11 +12,16 @@ export interface UpkeepDeps extends Pick<LogDeps, 'store' | 'options' | 'space'>
   readonly quality: () => ClockQuality;
   readonly segments: () => Segments;
   readonly head: () => bigint;
+  /** The id behind the last record that a power cut leaves. */
+  readonly fsynced: () => bigint;
   readonly cursors: Cursors;
   readonly shifts: ClockShifts;
   readonly events: Events;
   readonly retention: Retention;
 }
+
+/** So many records may be sent again after a power cut before cursors are worth an fsync. */
+const maxExposed = 5_000;
 
 /**
  * What is done once a second: cursors that no commit took along are written, what exceeds a bound is deleted, and its
@@ -28,9 +33,10 @@ export async function upkeep(deps: UpkeepDeps): Promise<boolean> {
   const { store, clock, quality, options, space, cursors, shifts, events, retention } = deps;
   await space.look();
   shifts.look(clock.wall(), clock.monotonic(), quality());
-  const writes = [...cursors.takeWrites(), ...shifts.takeWrites(deps.head())];
-  if (writes.length > 0) await store.write(writes, false);
   const segments = deps.segments();
+  const sync = cursors.exposed(segments, deps.fsynced()) > maxExposed;
+  const writes = [...cursors.takeWrites(sync), ...shifts.takeWrites(deps.head())];
+  if (writes.length > 0) await store.write(writes, sync);
   const queues = cursors.bounds(segments);
   const full = new Set(queues.filter((queue) => segments.exceeds(queue)).map(({ name }) => name));
   const rejecting = queues.some(({ name, dropsOldest }) => !dropsOldest && full.has(name));

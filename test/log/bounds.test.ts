@@ -107,3 +107,25 @@ describe('a queue that meets a bound', () => {
     expect(log.cursor('cloud')).toBe(log.head);
   });
 });
+
+describe('a cursor', () => {
+  it('that has moved over thousands of messages is fsynced, so that a power cut does not have all of them sent again', async () => {
+    const store = new MemoryStore();
+    const bootFile = new MemoryNumberFile();
+    const { log, clock, upkeep } = await setUp({}, store, bootFile);
+    for (let at = 0; at < 8_000; at++) log.append(message('x'), () => undefined);
+    await settle(clock);
+    log.moveCursor('cloud', log.next - 7_000n);
+    await upkeep();
+    const few = (await setUp({}, store.afterPowerCut(), bootFile)).log.cursor('cloud');
+    expect(few).toBeLessThan(log.next - 7_000n);
+    log.moveCursor('cloud', log.next - 10n);
+    await upkeep();
+    const most = (await setUp({}, store.afterPowerCut(), bootFile)).log.cursor('cloud');
+    expect(most).toBe(log.next - 10n);
+    // while little has moved since, no fsync is spent on it
+    log.moveCursor('cloud', log.next);
+    await upkeep();
+    expect(store.unsynced).toBeGreaterThan(0);
+  });
+});
