@@ -28,6 +28,11 @@ require_architecture() {
 # put MODE FILE PLACE: a file of the tree at PLACE, relative to `tree`.
 put() { install -D -m "$1" "$2" "$tree/$3"; }
 
+# told NAME: a list of scripts/bundle.js, in one line.
+told() {
+  node --input-type=module -e "import { $1 } from '$source_root/scripts/bundle.js'; console.log($1.join(' '))"
+}
+
 # stage ARCH TREE PREFIX: fills TREE with all files that an installation has, below /usr or /usr/local and in /etc.
 stage() {
   local arch=$1 tree=$2 prefix=${3#/}
@@ -37,7 +42,8 @@ stage() {
     fail "A configuration file that is shipped has changed: unattended upgrades of gateways whose owner edited it would stop."
 
   node "$packaging/program/bundle.js" "$arch" "$work"
-  put 644 "$work/holdfast.mjs" "$lib/holdfast.mjs"
+  put 644 "$work/holdfast.cjs" "$lib/holdfast.cjs"
+  put 644 "$work/program.js" "$lib/program.js"
   put 644 "$work/classic-level.node" "$lib/classic-level.node"
   # for armhf nobody builds a current Node.js but Debian
   if [ "$arch" != armhf ]; then
@@ -45,9 +51,10 @@ stage() {
     put 755 "$work/node" "$lib/bin/node"
     put 644 "$work/LICENSE" "$doc/NODE-LICENSE"
   fi
-  local flags
-  flags=$(node --input-type=module -e "import { nodeFlags } from '$source_root/scripts/bundle.js'; console.log(nodeFlags.join(' '))")
-  sed -e "s,@LIB@,/$lib,g" -e "s,@FLAGS@,$flags," "$packaging/program/holdfast.sh" >"$work/holdfast"
+  local flags environment
+  flags=$(told nodeFlags)
+  environment=$(told environment)
+  sed -e "s,@LIB@,/$lib,g" -e "s,@FLAGS@,$flags," -e "s,@ENVIRONMENT@,$environment," "$packaging/program/holdfast.sh" >"$work/holdfast"
   put 755 "$work/holdfast" "$prefix/bin/holdfast"
 
   put 755 "$packaging/program/backup.sh" "$lib/backup"

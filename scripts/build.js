@@ -1,16 +1,26 @@
-import { chmod } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { bundle, nodeFlags, sourceVersion } from './bundle.js';
+import { bundle, environment, loader, nodeFlags, sourceVersion } from './bundle.js';
 
 /** Bundles the daemon for the source tree; only the native store stays outside, in node_modules. */
-const outfile = join(import.meta.dirname, '../dist/holdfast.js');
+const directory = join(import.meta.dirname, '../dist');
+const program = join(directory, 'holdfast.js');
 
+await mkdir(directory, { recursive: true });
 await bundle({
-  outfile,
+  outfile: join(directory, 'program.js'),
   version: await sourceVersion(),
-  firstLines: [`#!/usr/bin/env -S node ${nodeFlags.join(' ')}`],
   // beside the bundle and not named in it: nothing of it is read at run time
   sourcemap: 'external',
   external: ['classic-level'],
 });
-await chmod(outfile, 0o755);
+await writeFile(join(directory, 'package.json'), '{ "type": "commonjs" }\n');
+const firstLine = `#!/usr/bin/env -S ${environment.join(' ')} node ${nodeFlags.join(' ')}\n`;
+await writeFile(program, firstLine + (await readFile(loader, 'utf8')));
+await chmod(program, 0o755);
+try {
+  execFileSync(process.execPath, [...nodeFlags, program, '--precompile'], { stdio: ['ignore', 'ignore', 'inherit'] });
+} catch {
+  console.error('The program was not precompiled: it starts all the same, only slower.');
+}

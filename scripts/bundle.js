@@ -7,13 +7,48 @@ const root = join(import.meta.dirname, '..');
 /** What V8 is told, wherever the daemon is started: a small heap that grows slowly suits a board of 512 MB. */
 export const nodeFlags = ['--max-semi-space-size=2', '--heap-growing-percent=20'];
 
-/** What CommonJS in the bundle expects to find. */
-const commonJs = [
-  "import { createRequire as __createRequire } from 'node:module';",
-  'const require = __createRequire(import.meta.url);',
-  'const __filename = import.meta.filename;',
-  'const __dirname = import.meta.dirname;',
-];
+/** What glibc is told: to give freed memory back soon, and to keep one heap for all threads. */
+export const environment = ['MALLOC_ARENA_MAX=1', 'MALLOC_TRIM_THRESHOLD_=65536'];
+
+/** The file that starts the program beside it. */
+export const loader = join(import.meta.dirname, 'program/holdfast.cjs');
+
+/**
+ * What most gateways never use is loaded at its first use, if ever, and costs no memory before: each module with the
+ * names that are read of it. TLS alone is 7 MB.
+ */
+const later = {
+  tls: ['connect', 'createServer', 'TLSSocket'],
+  https: ['createServer', 'request'],
+  socks: ['SocksClient'],
+  'pino-pretty': ['prettyFactory'],
+};
+
+const loadedLater = {
+  name: 'loaded later',
+  setup(build) {
+    const namespace = 'later';
+    const filter = new RegExp(`^(?:node:)?(?:${Object.keys(later).join('|')})$`);
+    build.onResolve({ filter }, ({ path, namespace: from }) =>
+      from === namespace ? undefined : { path: path.replace('node:', ''), namespace },
+    );
+    build.onLoad({ filter: /.*/, namespace }, ({ path }) => ({
+      contents: `module.exports = {${later[path].map((name) => `get ${name}() { return require('${path}').${name}; }`)}};`,
+      resolveDir: root,
+    }));
+  },
+};
+
+/** What a package brings for other platforms, in the place of which Node.js has its own. */
+const ownOfNode = {
+  name: "Node.js's own",
+  setup(build) {
+    build.onResolve({ filter: /^readable-stream$/ }, () => ({ path: 'stream', external: true }));
+    build.onLoad({ filter: /[\\/]worker-timers[\\/]build[\\/]es5[\\/]bundle\.js$/ }, () => ({
+      contents: 'module.exports = { setInterval, clearInterval };',
+    }));
+  },
+};
 
 /** The version in package.json. */
 export async function sourceVersion() {
@@ -21,25 +56,33 @@ export async function sourceVersion() {
 }
 
 /**
- * Bundles the daemon into the one file `outfile`; `firstLines` come before everything else, `more` are esbuild's options.
+ * Bundles the daemon into the one file `outfile`, for `loader` to run: the function around a CommonJS module. As an ES module
+ * it would have to load all that Node.js's own modules export, an HTTP client and more, 14 MB. `more` are esbuild's options.
  * Gives the places in node_modules of the packages that are in it.
  */
-export async function bundle({ outfile, version, firstLines = [], ...more }) {
+export async function bundle({ outfile, version, plugins = [], ...more }) {
   const { metafile } = await build({
     absWorkingDir: root,
     entryPoints: ['src/main.ts'],
     outfile,
     bundle: true,
     platform: 'node',
-    format: 'esm',
+    format: 'cjs',
     target: 'node20',
-    // names stay as they are: a stack that somebody sends can be read, and what would restore them to closures costs more
+    // names stay, for stack traces
     minifyWhitespace: true,
     minifySyntax: true,
-    banner: { js: [...firstLines, ...commonJs].join('\n') },
-    define: { HOLDFAST_VERSION: JSON.stringify(version) },
+    charset: 'ascii',
+    banner: {
+      js: "(function (require, module, exports, __filename, __dirname) { const __url = require('node:url').pathToFileURL(__filename).href;",
+    },
+    footer: { js: '})' },
+    define: { 'import.meta.url': '__url', HOLDFAST_VERSION: JSON.stringify(version) },
+    // yargs asks for a way to find files that a configuration of its own extends; there is none
+    logOverride: { 'empty-import-meta': 'silent' },
     logLevel: 'warning',
     metafile: true,
+    plugins: [...plugins, loadedLater, ownOfNode],
     ...more,
   });
   const places = Object.keys(metafile.inputs).map(

@@ -8,23 +8,27 @@ import { askDaemon, loadIdentity, run } from './gateway/index.ts';
 /** Put in by the build, from package.json. */
 declare const HOLDFAST_VERSION: string;
 
-const { env, stdout, stderr, stdin } = process;
+async function program(): Promise<void> {
+  const { env, stdout, stderr, stdin } = process;
 
-process.exitCode = await main(process.argv.slice(2), {
-  run: (config, load) => run(config, load, { clock: systemClock, version: HOLDFAST_VERSION, env }),
-  ask: (config, request) => askDaemon(config.stateDir, request, systemClock),
-  users: (path) => new UsersFile(path),
-  psks: (path) => new PskFile(path),
-  identity: (config) => loadIdentity(config.stateDir, config.app.id),
-  stdout,
-  stderr,
-  stdin,
-  env,
-  cwd: process.cwd(),
-  version: HOLDFAST_VERSION,
-});
-// the last lines may still be on their way into a pipe; a reader that stands still does not keep the process
-const patience = systemClock.after('last output', 1_000, () => process.exit());
-await Promise.all([stdout, stderr].map((stream) => new Promise<void>((done) => stream.write('', () => done()))));
-patience.cancel();
-process.exit();
+  process.exitCode = await main(process.argv.slice(2), {
+    run: (config, load) => run(config, load, { clock: systemClock, version: HOLDFAST_VERSION, env }),
+    ask: (config, request) => askDaemon(config.stateDir, request, systemClock),
+    users: (path) => new UsersFile(path),
+    psks: (path) => new PskFile(path),
+    identity: (config) => loadIdentity(config.stateDir, config.app.id),
+    stdout,
+    stderr,
+    stdin,
+    env,
+    cwd: process.cwd(),
+    version: HOLDFAST_VERSION,
+  });
+  // the last lines may still be on their way into a pipe; a reader that stands still does not keep the process
+  const patience = systemClock.after('last output', 1_000, () => process.exit());
+  await Promise.all([stdout, stderr].map((stream) => new Promise<void>((done) => stream.write('', () => done()))));
+  patience.cancel();
+  process.exit();
+}
+
+void program();

@@ -1,11 +1,11 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { copyFile, readFile, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { bundle, sourceVersion } from '../../scripts/bundle.js';
+import { bundle, loader, sourceVersion } from '../../scripts/bundle.js';
 import { strip } from './strip.js';
 
 /**
- * `bundle.js ARCH DIRECTORY`: the program for packages, complete without node_modules: `holdfast.mjs` and, beside it,
- * LevelDB for that architecture, `classic-level.node`; and `packages.json`, what they are made of. VERSION is the version it
+ * `bundle.js ARCH DIRECTORY`: the program for packages, complete without node_modules: `holdfast.cjs`, which starts
+ * `program.js`, and LevelDB for that architecture, `classic-level.node`; and `packages.json`, what they are made of. VERSION is the version it
  * calls itself.
  */
 const prebuilds = {
@@ -32,11 +32,12 @@ if (prebuild === undefined || directory === undefined) {
   process.exit(2);
 }
 const packages = await bundle({
-  outfile: join(directory, 'holdfast.mjs'),
+  outfile: join(directory, 'program.js'),
   version: process.env.VERSION ?? (await sourceVersion()),
   plugins: [bindingBesideBundle],
   legalComments: 'none',
 });
+await copyFile(loader, join(directory, 'holdfast.cjs'));
 await writeFile(join(directory, 'packages.json'), JSON.stringify(packages));
 const store = dirname(new URL(import.meta.resolve('classic-level/package.json')).pathname);
 await writeFile(join(directory, 'classic-level.node'), strip(await readFile(join(store, 'prebuilds', prebuild))));

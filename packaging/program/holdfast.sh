@@ -5,4 +5,5 @@ if [ -z "${INVOCATION_ID:-}" ] && [ -r /etc/default/holdfast ]; then
 	. /etc/default/holdfast
 	set +a
 fi
-exec @LIB@/bin/node @FLAGS@ @LIB@/holdfast.mjs "$@"
+export @ENVIRONMENT@
+exec @LIB@/bin/node @FLAGS@ @LIB@/holdfast.cjs "$@"

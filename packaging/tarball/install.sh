@@ -32,7 +32,7 @@ if [ "$arch" = armhf ]; then
 	"$node" -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' ||
 		die "Node.js 20.19 or later is needed, and $node is $("$node" --version)"
 fi
-started=$("$node" "$files/$lib/holdfast.mjs" version 2>&1) || die "the program does not start here (glibc 2.34 and libstdc++ 11 are needed): $started"
+started=$("$node" "$files/$lib/holdfast.cjs" version 2>&1) || die "the program does not start here (glibc 2.34 and libstdc++ 11 are needed): $started"
 [ "$started" = "$version" ] || die "the program calls itself $started, and this is $version"
 
 first=yes
@@ -82,6 +82,8 @@ for file in etc/holdfast/holdfast.toml etc/default/holdfast; do
 	[ -e "/$file" ] || install -D -m 640 -o root -g holdfast "$files/$file" "/$file"
 done
 systemd-tmpfiles --create /usr/local/lib/tmpfiles.d/holdfast.conf
+# a start takes a third less with it, and works without
+timeout 120 /usr/local/bin/holdfast --precompile >/dev/null 2>&1 || true
 sync
 
 # the choice between enabled and disabled, and between running and not, is the administrator's after the first time

@@ -3,6 +3,8 @@
  * so that tests run on a fake one.
  */
 
+import { Beat } from './beat.ts';
+
 /** A timer that was armed and can be taken back. Cancelling twice, or after it fired, does nothing. */
 export interface Timer {
   cancel(): void;
@@ -16,7 +18,7 @@ export interface Clock {
   monotonic(): number;
   /** Runs `run` once, `ms` milliseconds from now. */
   after(name: string, ms: number, run: () => void): Timer;
-  /** Runs `run` every `ms` milliseconds until cancelled. */
+  /** Runs `run` every `ms` milliseconds until cancelled; for whole seconds the first time comes up to a second late. */
   every(name: string, ms: number, run: () => void): Timer;
   /** Runs `run` after the input/output events that are already waiting. */
   soon(name: string, run: () => void): Timer;
@@ -42,11 +44,15 @@ class Immediate implements Timer {
   }
 }
 
+const monotonic = () => performance.now();
+const after = (ms: number, run: () => void) => new Interval(setTimeout(run, ms));
+const beat = new Beat({ monotonic, after });
+
 /** The clock of the running machine. */
 export const systemClock: Clock = {
   wall: () => Date.now(),
-  monotonic: () => performance.now(),
-  after: (_name, ms, run) => new Interval(setTimeout(run, ms)),
-  every: (_name, ms, run) => new Interval(setInterval(run, ms)),
+  monotonic,
+  after: (_name, ms, run) => after(ms, run),
+  every: (_name, ms, run) => (Beat.keeps(ms) ? beat.every(ms, run) : new Interval(setInterval(run, ms))),
   soon: (_name, run) => new Immediate(setImmediate(run)),
 };

@@ -81,7 +81,7 @@ export function restServer(
     ...rest,
     listen: restListen(config),
     passwords: users,
-    timeZone: config.app.timeZone ?? new Intl.DateTimeFormat().resolvedOptions().timeZone,
+    timeZone: config.app.timeZone,
     maxPayload: config.limits.payload,
     logger: logger.child('rest'),
     busy: () => load.busy,

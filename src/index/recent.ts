@@ -18,7 +18,10 @@ export interface RecentList {
 
 const none: readonly RecentList[] = [];
 
-/** The postings that are not on disk yet. */
+/**
+ * The postings that are not on disk yet. A list begins with just its first posting: the array that a first `push` makes has
+ * room for twenty numbers, and most of ten thousand devices have no more than one.
+ */
 export class RecentPostings {
   #batches: Batch[] = [];
   #count = 0;
@@ -37,10 +40,14 @@ export class RecentPostings {
     const { lists } = this.#batch(bootOf(message.id), message.timeQuality === 'synced');
     const time = keptTime(message.time);
     const position = positionOf(message.id);
-    listOf(lists.topic, message.topic).push(time, position);
+    const topic = lists.topic.get(message.topic);
+    if (topic === undefined) lists.topic.set(message.topic, [time, position]);
+    else topic.push(time, position);
     this.#count += 1;
     if (message.clientId === '') return;
-    listOf(lists.client, message.clientId).push(time, position, 0);
+    const client = lists.client.get(message.clientId);
+    if (client === undefined) lists.client.set(message.clientId, [time, position, 0]);
+    else client.push(time, position, 0);
     this.#count += 1;
   }
 
@@ -59,10 +66,13 @@ export class RecentPostings {
         flags,
       );
     } else {
-      const { lists } = this.#batch(boot, synced);
+      const { connection } = this.#batch(boot, synced).lists;
       const position = positionOf(event.place.position);
       const flags = event.kind === 'disconnected' ? ended : event.reason === 'not_authorized' ? refused : letIn;
-      listOf(lists.connection, event.clientId).push(time, position, flags, event.place.offset, event.index);
+      const { offset } = event.place;
+      const list = connection.get(event.clientId);
+      if (list === undefined) connection.set(event.clientId, [time, position, flags, offset, event.index]);
+      else list.push(time, position, flags, offset, event.index);
     }
     this.#count += 1;
   }

@@ -35,8 +35,10 @@ export interface HttpLimits {
   readonly keepAliveTimeout: number;
   /** Between two signs of life of a connection that is in use. */
   readonly idleTimeout: number;
-  /** How often they are looked after. */
+  /** How often idle ones are looked after, while there are any. */
   readonly checkInterval: number;
+  /** How often Node.js looks for slow requests, connections or not. */
+  readonly slowInterval: number;
   /** For what is under way when the server is stopped. */
   readonly stopTimeout: number;
 }
@@ -47,6 +49,7 @@ const defaultLimits: HttpLimits = {
   keepAliveTimeout: 15_000,
   idleTimeout: 60_000,
   checkInterval: 1_000,
+  slowInterval: 5_000,
   stopTimeout: 5_000,
 };
 const maxHeaderBytes = 16_384;
@@ -62,8 +65,8 @@ export interface RestDeps {
   readonly throttle: LoginThrottle;
   readonly passwords: PasswordCheck;
   readonly identity: ApiIdentity;
-  /** IANA name. */
-  readonly timeZone: string;
+  /** IANA name; default: the system's. */
+  readonly timeZone: string | undefined;
   /** Bytes. */
   readonly maxPayload: number;
   readonly status: () => StatusSource;
@@ -140,7 +143,6 @@ export class RestServer implements Service {
       server.listen({ host: this.#listen.host, port: this.#listen.port }, () => resolve());
     });
     server.on('error', (error) => this.#logger.warn({ reason: error.message }, 'the listener failed for a moment'));
-    this.#sweep = this.#clock.every('idle REST connections', this.#limits.checkInterval, () => this.#cutIdle());
     this.#logger.info({ url: this.url }, 'listening');
     if (this.#listen.tls === undefined && !/^(?:127\.|::1$|localhost$)/.test(this.#listen.host)) {
       this.#logger.warn({ url: this.url }, 'the REST API is not encrypted: tokens can be read on the way');
@@ -153,6 +155,7 @@ export class RestServer implements Service {
     if (server === undefined) return;
     this.#stopping = true;
     this.#sweep?.cancel();
+    this.#sweep = undefined;
     const closed = new Promise<void>((resolve) => server.close(() => resolve()));
     server.closeIdleConnections();
     if (this.#busy > 0) await this.#finished();
@@ -166,6 +169,9 @@ export class RestServer implements Service {
     for (const socket of this.#sockets) {
       if (now - socket.lastActive > (socket.requests > 0 ? idleTimeout : keepAliveTimeout)) socket.cut();
     }
+    if (this.#sockets.size > 0) return;
+    this.#sweep?.cancel();
+    this.#sweep = undefined;
   }
 
   #finished(): Promise<void> {
@@ -183,12 +189,12 @@ export class RestServer implements Service {
 
   #create(): Server {
     const { tls } = this.#listen;
-    const { headersTimeout, requestTimeout, keepAliveTimeout, checkInterval } = this.#limits;
+    const { headersTimeout, requestTimeout, keepAliveTimeout, slowInterval } = this.#limits;
     const options: ServerOptions = {
       headersTimeout,
       requestTimeout,
       keepAliveTimeout,
-      connectionsCheckingInterval: checkInterval,
+      connectionsCheckingInterval: slowInterval,
       maxHeaderSize: maxHeaderBytes,
       noDelay: true,
       // whatever host a client thinks that it talks to: nothing hangs on it
@@ -218,6 +224,7 @@ export class RestServer implements Service {
     server.on(event, (socket: Socket) => {
       const repaired = new RepairedSocket(socket, this.#clock);
       this.#sockets.add(repaired);
+      this.#sweep ??= this.#clock.every('idle REST connections', this.#limits.checkInterval, () => this.#cutIdle());
       socket.once('close', () => this.#sockets.delete(repaired));
       for (const parser of parsers) parser.call(server, repaired);
     });

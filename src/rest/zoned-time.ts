@@ -21,23 +21,14 @@ export interface WrittenTime {
  * is shown as lying in it.
  */
 export class ZonedTime {
-  readonly #format: Intl.DateTimeFormat;
+  readonly #zone: string | undefined;
   readonly #offsets = new Map<number, number>();
 
-  /** @throws RangeError for a zone that is not known here. */
-  constructor(zone: string) {
-    this.#format = new Intl.DateTimeFormat('en-US', {
-      timeZone: zone,
-      calendar: 'gregory',
-      numberingSystem: 'latn',
-      hourCycle: 'h23',
-      year: 'numeric',
-      month: '2-digit',
-      day: '2-digit',
-      hour: '2-digit',
-      minute: '2-digit',
-      second: '2-digit',
-    });
+  #known: Intl.DateTimeFormat | undefined;
+
+  /** `zone`: default the system's. */
+  constructor(zone?: string) {
+    this.#zone = zone;
   }
 
   /** `yyyy-MM-dd HH:mm:ss.SSS` */
@@ -101,5 +92,25 @@ export class ZonedTime {
     const { year = '', month, day: date, hour, minute, second } = found;
     const shown = Date.parse(`${year.padStart(4, '0')}-${month}-${date}T${hour}:${minute}:${second}Z`);
     return shown - Math.floor(instant / 1_000) * 1_000;
+  }
+
+  /**
+   * Made at the first question: a gateway that is never asked does without the 8 MB of locale data.
+   * @throws RangeError for a zone that is not known here.
+   */
+  get #format(): Intl.DateTimeFormat {
+    this.#known ??= new Intl.DateTimeFormat('en-US', {
+      timeZone: this.#zone,
+      calendar: 'gregory',
+      numberingSystem: 'latn',
+      hourCycle: 'h23',
+      year: 'numeric',
+      month: '2-digit',
+      day: '2-digit',
+      hour: '2-digit',
+      minute: '2-digit',
+      second: '2-digit',
+    });
+    return this.#known;
   }
 }

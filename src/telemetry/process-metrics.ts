@@ -1,9 +1,6 @@
-import { monitorEventLoopDelay } from 'node:perf_hooks';
 import type { Clock } from '../base/index.ts';
+import { LoopDelay } from './loop-delay.ts';
 import type { Metrics } from './metrics.ts';
-
-/** How often the event loop's delay is sampled, milliseconds. */
-const sampling = 20;
 
 /**
  * Registers the process's own figures: memory, CPU time, uptime, and how late the event loop ran its timers since it was
@@ -11,8 +8,8 @@ const sampling = 20;
  */
 export function registerProcessMetrics(metrics: Metrics, clock: Clock): () => void {
   const begun = clock.monotonic();
-  const delay = monitorEventLoopDelay({ resolution: sampling });
-  delay.enable();
+  const delay = new LoopDelay(clock);
+  delay.start();
   const memory = (name: string, help: string, kind: 'rss' | 'heapUsed' | 'heapTotal' | 'external') =>
     metrics.gauge(`holdfast_process_${name}_bytes`, help, () => process.memoryUsage()[kind]);
   metrics.gauge('holdfast_process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss());
@@ -33,10 +30,9 @@ export function registerProcessMetrics(metrics: Metrics, clock: Clock): () => vo
     'holdfast_event_loop_delay_seconds',
     'Mean delay of the event loop since it was last asked for.',
     () => {
-      const { mean, max } = delay;
-      worst = late(max);
-      delay.reset();
-      return late(mean);
+      const { mean, longest } = delay.take();
+      worst = seconds(longest);
+      return seconds(mean);
     },
   );
   metrics.gauge(
@@ -44,11 +40,10 @@ export function registerProcessMetrics(metrics: Metrics, clock: Clock): () => vo
     'Longest delay of the event loop since it was last asked for.',
     () => worst,
   );
-  return () => delay.disable();
+  return () => delay.stop();
 }
 
-/** Nanoseconds between two samples to seconds of delay; nothing sampled yet is no delay. */
-function late(nanoseconds: number): number {
-  if (!Number.isFinite(nanoseconds)) return 0;
-  return Math.max(0, Math.round(nanoseconds / 1e3 - sampling * 1e3)) / 1e6;
+/** Milliseconds to seconds, whole microseconds. */
+function seconds(milliseconds: number): number {
+  return Math.round(milliseconds * 1e3) / 1e6;
 }

@@ -112,7 +112,7 @@ describe('what is no HTTP', () => {
 
 describe('a request', () => {
   it('that comes too slowly is given up', async () => {
-    const limits = { headersTimeout: 150, requestTimeout: 300, checkInterval: 50 };
+    const limits = { headersTimeout: 150, requestTimeout: 300, checkInterval: 50, slowInterval: 50 };
     const { port, token } = await start({ limits });
     const silent = connect(port);
     const head = connect(port);
