@@ -27,6 +27,8 @@ export const errorCatalogue = {
   store_failed: 'transient',
   /** The gateway, or a part of it, is stopping or not yet started. */
   unavailable: 'transient',
+  /** A store that a later version wrote, in a format that this one does not know. */
+  later_format: 'permanent',
   /** A part that did not start; the text says which and why. */
   start_failed: 'permanent',
 } as const;

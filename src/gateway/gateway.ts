@@ -75,7 +75,7 @@ export class Gateway {
     const watch = new ClockWatch(clock);
     const quality = () => watch.quality;
     this.#log = new Log({
-      store: new LevelStore(join(config.stateDir, 'log')),
+      store: new LevelStore(join(config.stateDir, 'log'), { logger }),
       bootFile: new AtomicNumberFile(join(config.stateDir, 'boot')),
       space: new StateDisk({ directory: config.stateDir, health, logger: logger.child('disk'), metrics }),
       clock,
@@ -125,7 +125,7 @@ export class Gateway {
       metrics,
       maxSubscriptions: limits.subscriptionsPerClient,
       sessions: {
-        store: new LevelStore(join(config.stateDir, 'sessions')),
+        store: new LevelStore(join(config.stateDir, 'sessions'), { verify: Number.POSITIVE_INFINITY, logger }),
         log: this.#log,
         clock,
         quality,

@@ -40,7 +40,7 @@ export function tokenStore({ config, clock, quality, logger, metrics }: RestPart
 export function queryIndex({ config, clock, logger, metrics, health }: RestParts, log: Log): Index {
   const directory = join(config.stateDir, 'index');
   return new Index({
-    store: new LevelStore(directory),
+    store: new LevelStore(directory, { keep: 1, logger }),
     discard: () => rm(directory, { recursive: true, force: true }),
     log,
     clock,

@@ -1,5 +1,5 @@
 import { mkdir } from 'node:fs/promises';
-import { type Clock, reasonOf } from '../base/index.ts';
+import { type Clock, HoldfastError, reasonOf } from '../base/index.ts';
 import { type Config, changedKeys, type LoadResult } from '../config/index.ts';
 import { Notifier, takeSockets, Watchdog } from '../systemd/index.ts';
 import { createLogger } from '../telemetry/index.ts';
@@ -11,7 +11,8 @@ const statusInterval = 10_000;
 
 /**
  * Runs a gateway until it is told to stop.
- * @returns the exit code: 0 after an ordered stop, 1 where it did not start or not stop in order.
+ * @returns the exit code: 0 after an ordered stop, 1 where it did not start or not stop in order, 78 where it never will
+ * with this version of the program.
  */
 export async function run(
   config: Config,
@@ -74,7 +75,7 @@ export async function run(
     await running.start();
   } catch (thrown) {
     logger.error({ reason: reasonOf(thrown) }, 'holdfast did not start');
-    return 1;
+    return thrown instanceof HoldfastError && thrown.code === 'later_format' ? 78 : 1;
   }
   gateway = running;
   const watchdog = new Watchdog({ notifier, env, clock, healthy: () => running.healthy });

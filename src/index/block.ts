@@ -83,10 +83,19 @@ export function packBlock(
   return { row: rowPacker.take(), body: apart ? body : undefined };
 }
 
-/** What the row of a block says; undefined where it is damaged. */
-export function readHeader(row: Buffer): BlockHeader | undefined {
+/** Has the row's checksum speak of its key as well: a row under another term's key would be counted there. */
+export function bindRow(row: Buffer, key: Buffer): Buffer {
   const end = row.length - 4;
-  if (end < 8 || row.readUInt32LE(end) !== crc32c(row, 0, end)) return undefined;
+  row.writeUInt32LE((row.readUInt32LE(end) ^ crc32c(key)) >>> 0, end);
+  return row;
+}
+
+/** What the row of a block says; undefined where it is damaged, or bound to another key. */
+export function readHeader(row: Buffer, key?: Buffer): BlockHeader | undefined {
+  const end = row.length - 4;
+  if (end < 8) return undefined;
+  const bound = key === undefined ? 0 : crc32c(key);
+  if (row.readUInt32LE(end) !== (crc32c(row, 0, end) ^ bound) >>> 0) return undefined;
   const unpack = new Unpacker(row);
   const flags = unpack.byte();
   if ((flags & 0x0f) !== version) return undefined;

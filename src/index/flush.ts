@@ -1,6 +1,6 @@
 import type { Clock } from '../base/index.ts';
 import type { Store, Write } from '../log/index.ts';
-import { maxPostings, packBlock } from './block.ts';
+import { bindRow, maxPostings, packBlock } from './block.ts';
 import { bodyKey, progressKey, rowKey, termPrefix } from './keys.ts';
 import { kinds, strides } from './posting.ts';
 import { type Place, type Progress, writeProgress } from './progress.ts';
@@ -42,7 +42,7 @@ export async function flush(
         for (let from = 0; from < count; from += maxPostings) {
           const { row, body } = packBlock(kind, boot, synced, list, from, Math.min(count, from + maxPostings));
           const key = rowKey(prefix, number++);
-          writes.push({ type: 'put', key, value: row });
+          writes.push({ type: 'put', key, value: bindRow(row, key) });
           if (body !== undefined) writes.push({ type: 'put', key: bodyKey(key), value: body });
           if (writes.length >= atOnce) {
             if (cutOff !== undefined) writes.push(progressWrite(cutOff));

@@ -14,7 +14,7 @@
  * Format. Up to 512 postings of a term, of one boot and one clock quality (so that wall times can be corrected later),
  * packed as differences into a block of 5 to 10 bytes a posting, under the term's hash and a rising number (`keys.ts`). Its
  * row says how many, between which times and ids; a body of over 160 bytes stands apart, so that counting a million
- * postings reads 2,000 rows. Rows and bodies carry a CRC-32C. `p` says how far the index is, in the batch that writes the
+ * postings reads 2,000 rows. Rows, with their keys, and bodies carry a CRC-32C. `p` says how far the index is, in the batch that writes the
  * blocks up to there.
  *
  * Writing. Postings gather in memory and are written, unsynced, once there are 65,536, at the latest after ten minutes, and

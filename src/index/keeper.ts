@@ -1,6 +1,6 @@
 import { HoldfastError, reasonOf, type Timer } from '../base/index.ts';
 import { type EventPlace, formatMessageId } from '../domain/index.ts';
-import type { StoreOpening } from '../log/index.ts';
+import { isDamage, isDisk, type StoreOpening } from '../log/index.ts';
 import { flush, progressWrite } from './flush.ts';
 import { Follower, isBefore } from './follower.ts';
 import { Gate } from './gate.ts';
@@ -261,6 +261,8 @@ export class Keeper {
   #fail(thrown: unknown): void {
     const { health, logger } = this.#deps;
     this.#failed = true;
+    // what is damaged fails again, and the log has it all
+    if (isDamage(reasonOf(thrown))) this.#jobs.add('rebuild');
     health.raise(failingIndex, reasonOf(thrown));
     logger.error({ reason: reasonOf(thrown) }, 'the index failed; its store is opened anew');
     this.#after('open', reopenDelay);
@@ -279,9 +281,8 @@ export class Keeper {
   }
 
   async #open(): Promise<void> {
-    const { store, log, logger } = this.#deps;
-    const opening = await store.open();
-    const found = readProgress(await store.get(progressKey));
+    const { log, logger } = this.#deps;
+    const { opening, found } = await this.#openStore();
     const reason = await this.#whyNot(opening, found);
     logger.info({ how: opening.how, rebuild: reason }, 'the index is open');
     this.#goOn(found ?? beginning(log.head, log.events.head));
@@ -289,6 +290,22 @@ export class Keeper {
     if (reason === undefined) return;
     if (opening.how === 'repaired' || opening.how === 'moved_aside') this.#damages.add();
     this.#jobs.add('rebuild');
+  }
+
+  /** What opens and does not read is begun anew. */
+  async #openStore(): Promise<{ readonly opening: StoreOpening; readonly found: Progress | undefined }> {
+    const { store, discard } = this.#deps;
+    try {
+      const opening = await store.open();
+      return { opening, found: readProgress(await store.get(progressKey)) };
+    } catch (thrown) {
+      const reason = reasonOf(thrown);
+      if (thrown instanceof HoldfastError || isDisk(reason) || discard === undefined) throw thrown;
+      await store.close();
+      await discard();
+      await store.open();
+      return { opening: { how: 'repaired', reason }, found: undefined };
+    }
   }
 
   /** Why what is on the disk is not to be relied on; undefined where it is. */

@@ -31,7 +31,7 @@ export interface Volume {
 
 export const nothing: Volume = { blocks: 0, postings: 0 };
 
-const format = 1;
+const format = 2;
 
 /** The progress of an index that begins at the front of the log. */
 export function beginning(message: bigint, event: EventPlace): Progress {

@@ -61,7 +61,7 @@ export async function scan(deps: ScanDeps, wanted: Wanted, page: PageOf): Promis
   for await (const [key, row] of store.entries(range)) {
     if (isVoid(numbers.void, numberOf(key))) continue;
     if (slices.over) await slices.pause();
-    const header = readHeader(row);
+    const header = readHeader(row, key);
     if (header === undefined) {
       deps.damaged('the row of a block');
       continue;

@@ -1,5 +1,5 @@
 import type { Store, Write } from '../log/index.ts';
-import { type BlockHeader, maxPostings, packBlock, readHeader } from './block.ts';
+import { type BlockHeader, bindRow, maxPostings, packBlock, readHeader } from './block.ts';
 import { bodyKey, kindOf, numberOf, rowsBegin, rowsEnd, sameTerm } from './keys.ts';
 import { type Kind, positionFrom, strides } from './posting.ts';
 import { isVoid, type NumberRange, type Volume } from './progress.ts';
@@ -75,7 +75,7 @@ export class SweepPass {
     let rows = 0;
     for await (const [key, row] of this.#store.entries({ gte: this.#from, lt: rowsEnd })) {
       const kind = kindOf(key);
-      const header = readHeader(row);
+      const header = readHeader(row, key);
       if (kind === undefined || header === undefined) {
         this.#damaged = true;
         continue;
@@ -126,7 +126,7 @@ export class SweepPass {
     for (const block of group) remove(block, writes);
     if (list.length === 0) return true;
     const { row, body } = packBlock(kind, boot, synced, list);
-    writes.push({ type: 'put', key: first.key, value: row });
+    writes.push({ type: 'put', key: first.key, value: bindRow(row, first.key) });
     if (body !== undefined) writes.push({ type: 'put', key: bodyKey(first.key), value: body });
     this.#keep(list.length / stride);
     return true;

@@ -152,6 +152,16 @@ export function readChunkHeader(chunk: Buffer, key: bigint): ChunkHeader | undef
   };
 }
 
+/** How many records a chunk seems to have whose header does not tell: one at least. */
+export function recordsIn(chunk: Buffer): number {
+  let records = 0;
+  for (let at = chunkHeaderBytes; at + recordHeaderBytes < chunk.length; records++) {
+    at += recordHeaderBytes + chunk.readUInt32LE(at);
+    if (at > chunk.length) break;
+  }
+  return Math.max(1, records);
+}
+
 /** Records and bytes of QoS 0 in `chunk`. */
 export function qos0In(chunk: Buffer, count: number): { readonly records: number; readonly bytes: number } {
   let records = 0;

@@ -2,6 +2,7 @@ import type { ClockQuality } from '../domain/index.ts';
 import { bootOf } from '../domain/index.ts';
 import type { ChunkHeader } from './chunk.ts';
 import { shiftKey } from './keys.ts';
+import { noteWrite } from './notes.ts';
 import type { Write } from './store.ts';
 
 /**
@@ -62,7 +63,7 @@ export class ClockShifts {
     for (const boot of this.#changed) {
       const value = Buffer.allocUnsafe(8);
       value.writeDoubleLE(this.#shifts.get(boot) ?? 0, 0);
-      writes.push({ type: 'put', key: shiftKey(boot), value });
+      writes.push(noteWrite(shiftKey(boot), value));
     }
     this.#changed = new Set();
     return writes;

@@ -1,5 +1,6 @@
 import { commonSpan, earlierOf, laterOf, type Span, spansAbove } from '../domain/index.ts';
 import { cursorKey, cursorPrefix, doneKey, donePrefix, endOf } from './keys.ts';
+import { noteWrite } from './notes.ts';
 import type { QueueBound, Segment, Segments, Waiting } from './segments.ts';
 import type { Store, Write } from './store.ts';
 
@@ -28,16 +29,21 @@ export interface Place {
 
 const spanBytes = 16;
 
+/** The value of a note, which is of `bytes` bytes where that is given; undefined where it is damaged. */
+type ReadNote = (key: Buffer, stored: Buffer, bytes?: number) => Buffer | undefined;
+
 /** The places that `store` has. */
-export async function readPlaces(store: Store): Promise<ReadonlyMap<string, Place>> {
+export async function readPlaces(store: Store, noteOf: ReadNote): Promise<ReadonlyMap<string, Place>> {
   const done = new Map<string, readonly Span[]>();
-  for await (const [key, value] of store.entries({ gte: Buffer.from(donePrefix), lt: endOf(donePrefix) })) {
-    done.set(key.toString('utf8', 1), decodeSpans(value));
+  for await (const [key, stored] of store.entries({ gte: Buffer.from(donePrefix), lt: endOf(donePrefix) })) {
+    const value = noteOf(key, stored);
+    if (value !== undefined) done.set(key.toString('utf8', 1), decodeSpans(value));
   }
   const places = new Map<string, Place>();
-  for await (const [key, value] of store.entries({ gte: Buffer.from(cursorPrefix), lt: endOf(cursorPrefix) })) {
+  for await (const [key, stored] of store.entries({ gte: Buffer.from(cursorPrefix), lt: endOf(cursorPrefix) })) {
     const name = key.toString('utf8', 1);
-    if (value.length !== 8) continue;
+    const value = noteOf(key, stored, 8);
+    if (value === undefined) continue;
     const { at, spans } = spansAbove(done.get(name) ?? [], value.readBigUInt64BE(0));
     places.set(name, { at, done: spans });
   }
@@ -72,6 +78,8 @@ export class Cursors {
   readonly #fsynced = new Map<string, bigint>();
   /** Readers for whom the disk has spans beyond the cursor. */
   readonly #spanned = new Set<string>();
+  /** Where a queue begins whose place is not known, where that may have been lost. */
+  #fallback: bigint | undefined;
 
   get(name: string): bigint | undefined {
     return this.#places.get(name)?.at;
@@ -87,7 +95,8 @@ export class Cursors {
   }
 
   /** Takes over what the disk has; a place known in memory is newer. */
-  restore(places: ReadonlyMap<string, Place>): void {
+  restore(places: ReadonlyMap<string, Place>, fallback?: bigint): void {
+    this.#fallback = fallback;
     for (const [name, place] of places) {
       this.#fsynced.set(name, place.at);
       if (place.done.length > 0) this.#spanned.add(name);
@@ -99,7 +108,7 @@ export class Cursors {
 
   holdFor(name: string, options: QueueOptions, otherwise: bigint): void {
     this.#queues.set(name, options);
-    if (!this.#places.has(name)) this.move(name, otherwise);
+    if (!this.#places.has(name)) this.move(name, this.#fallback ?? otherwise);
   }
 
   dropOthers(): void {
@@ -189,11 +198,11 @@ export class Cursors {
       else {
         const value = Buffer.allocUnsafe(8);
         value.writeBigUInt64BE(place.at, 0);
-        writes.push({ type: 'put', key: cursorKey(name), value });
+        writes.push(noteWrite(cursorKey(name), value));
       }
       if (place !== undefined && place.done.length > 0) {
         this.#spanned.add(name);
-        writes.push({ type: 'put', key: doneKey(name), value: encodeSpans(place.done) });
+        writes.push(noteWrite(doneKey(name), encodeSpans(place.done)));
       } else if (this.#spanned.delete(name)) writes.push({ type: 'del', key: doneKey(name) });
     }
     this.#moved.clear();

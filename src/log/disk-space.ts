@@ -3,6 +3,7 @@ import { open, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { reasonOf } from '../base/index.ts';
 import type { Condition, Health, Logger, Metrics } from '../telemetry/index.ts';
+import { removeCopies } from './set-aside.ts';
 
 /** `low`: history is deleted to make room. `full`: nothing new is taken. */
 export type DiskLevel = 'fine' | 'low' | 'full';
@@ -85,12 +86,14 @@ export class StateDisk implements DiskSpace {
     else this.#set('fine');
     this.#room = Math.max(0, free - full);
     this.#spent = 0;
+    if (this.#level === 'full') await removeCopies(this.#directory, this.#logger);
     if (this.#level === 'fine' && free - ballastBytes > low) await this.#load();
   }
 
   async exhausted(): Promise<void> {
     this.#set('full');
     await rm(this.#ballast, { force: true });
+    await removeCopies(this.#directory, this.#logger);
   }
 
   #set(level: DiskLevel): void {

@@ -28,13 +28,18 @@
  *
  * Reading. What was committed lately is answered from memory. From disk a reader starts at the chunk that holds its id,
  * found by seeking backwards, never by scanning from the front (deleted entries there cost a scan). Ids are contiguous in
- * a boot, so a missing one is counted as lost; so is a record whose checksum is wrong. LevelDB verifies neither.
+ * a boot, so a missing one is counted as lost; so is a record whose checksum is wrong. LevelDB verifies neither. Small
+ * entries (readers' places, boot, clocks) carry a CRC-32C over key and value. Where a boot's last ids are missing no hole
+ * shows; an orderly stop notes the last id beside the store, and what is found missing is kept under `x` + first id, so
+ * that every reader counts it. A place that does not read is tried again after a second and then passed over, up to the
+ * next that does.
  *
  * Time. A chunk says whether its wall time could be believed. Once the clock is set, the distance between it and the
  * monotonic one changes by what it was wrong before: that is kept for the boot, and what was recorded before is told with
  * the time that it really was.
  *
- * Accounting and deletion go by segment: a run of chunks of one boot, of about 1 MiB or an hour. A closed segment's
+ * Accounting and deletion go by segment: a run of chunks of one boot, of about 1 MiB or an hour, or an eighth of the
+ * smallest bound where that is less (64 KiB and 16 records at least). A closed segment's
  * summary (`g` + first id) is written in the batch that opens the next one, so that a start reads one small entry per
  * MiB and the chunks of the last segment, however large the log is. A segment is deleted once it exceeds the history's
  * bounds and no queue needs it, or once a queue that drops its oldest exceeds its own. Before that such a queue gives up
@@ -42,8 +47,15 @@
  * sent, and what the queue holds on the disk may then exceed its bound by a fifth. Space is given back by compaction behind
  * the head, by volume.
  *
- * Failure. A store that does not open is repaired once, else moved aside as `log.corrupt-N`; a write that fails fails
- * all that waited for it, and the store is closed and opened again under a new boot number until it works.
+ * Failure. A write that fails fails all that waited for it, and the store is closed and opened again under a new boot
+ * number until it works.
+ *
+ * Damage. Before LevelDB opens a directory its own files are looked at (`level-files.ts`): without CURRENT it would begin
+ * anew, with a shortened list of tables it would delete those that are not on it, and over keys out of order it ends the
+ * process. Blocks whose checksums are wrong are made unreadable before a repair, which then leaves them out. What does not
+ * open, or does not read when it is recovered or merged, is repaired once, else moved aside as `log.corrupt-N`; what a repair
+ * could not use is kept under the same name, two copies at most, and none while the disk is full. After a repair every
+ * chunk is looked at. A reader whose place may have been lost begins with the oldest message.
  */
 
 export { AtomicNumberFile, type NumberFile } from './boot-number.ts';
@@ -54,7 +66,17 @@ export type { EventPage, Events } from './events.ts';
 export type { Committed } from './gathering.ts';
 export type { StateChange } from './kept.ts';
 export { Log } from './log.ts';
+export { isFinal } from './opening.ts';
 export type { LogDeps, LogOptions } from './options.ts';
 export type { LogPage } from './reader.ts';
 export type { RetentionBounds } from './segments.ts';
-export { LevelStore, type Range, type Store, type StoreOpening, type Write } from './store.ts';
+export {
+  asideOf,
+  isDamage,
+  isDisk,
+  LevelStore,
+  type Range,
+  type Store,
+  type StoreOpening,
+  type Write,
+} from './store.ts';

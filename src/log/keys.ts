@@ -3,11 +3,12 @@ import type { EventPlace } from '../domain/index.ts';
 /**
  * Keys of the log's directory, one leading letter each, so that each kind is one range:
  * `c` + first id (8 bytes, big-endian): a chunk; `e` + position (8) + offset (8): a chunk of events; `g` + first id: a
- * closed segment; `s` + name: state of other parts; `u` + name: a cursor; `d` + name: what was got beyond it; `m` + name:
- * the log's own notes.
+ * closed segment; `s` + name: state of other parts; `u` + name: a cursor; `d` + name: what was got beyond it; `x` + first
+ * id: messages that are known to be lost; `m` + name: the log's own notes.
  */
 export const chunkPrefix = 0x63;
 export const segmentPrefix = 0x67;
+export const lossPrefix = 0x78;
 const eventPrefix = 0x65;
 
 export function idKey(prefix: number, id: bigint): Buffer {
@@ -59,8 +60,10 @@ export function shiftKey(boot: number): Buffer {
 
 export const bootKey: Buffer = Buffer.from('mboot');
 export const formatKey: Buffer = Buffer.from('mformat');
-/** The format that is described here, and the highest one that is read. */
-export const format = 1;
+/** The same once more: only where both say so is a store one of a later version, and not one that is damaged. */
+export const formatAgainKey: Buffer = Buffer.from('mformat2');
+/** The format that is described here, and the highest one that is read. In format 1 notes had no checksums. */
+export const format = 2;
 
 /** The first key behind every key that starts with `letter`. */
 export function endOf(letter: string): Buffer {

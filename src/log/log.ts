@@ -11,7 +11,7 @@ import { Events } from './events.ts';
 import { LogFigures } from './figures.ts';
 import type { Committed } from './gathering.ts';
 import { readKept, type StateChange } from './kept.ts';
-import { openLog } from './opening.ts';
+import { isFinal, openLog } from './opening.ts';
 import { damaged, failing, type LogDeps } from './options.ts';
 import type { LogPage } from './reader.ts';
 import { RecentChunks } from './recent.ts';
@@ -26,7 +26,6 @@ const second = 1_000;
 /** The append-only log. See this folder's `index.ts` for its design. */
 export class Log implements Service {
   readonly name = 'log';
-  /** What is recorded beside the messages. */
   readonly events: Events;
   readonly #deps: LogDeps;
   readonly #recent: RecentChunks;
@@ -41,8 +40,8 @@ export class Log implements Service {
   #keeper: Timer | undefined;
   #upkeep: Promise<void> | undefined;
   #rejecting = false;
-  /** Whether the store failed for want of room. */
-  #noRoom = false;
+  /** Why the store failed last. */
+  #failure: HoldfastError | undefined;
   /** The boot number this process began with; a store opened anew gets a higher one under the same monotonic clock. */
   #firstBoot = 0;
   readonly #cursors = new Cursors();
@@ -115,8 +114,9 @@ export class Log implements Service {
     await this.#committer.stop();
     await this.#upkeep;
     if (this.#state === 'open') {
-      const writes = [...this.#cursors.takeWrites(false), ...this.events.take(this.#committer.next)];
-      if (writes.length > 0) await this.#deps.store.write(writes, false).catch(() => undefined);
+      const writes = [...this.#cursors.takeWrites(true), ...this.events.take(this.#committer.next)];
+      await this.#deps.store.write(writes, true).catch(() => undefined);
+      await this.#deps.bootFile.writeEnd?.(this.#committed).catch(() => undefined);
     }
     this.#state = 'closed';
     this.events.close();
@@ -260,7 +260,7 @@ export class Log implements Service {
     try {
       await this.#open();
     } catch (thrown) {
-      if (thrown instanceof HoldfastError && thrown.code === 'start_failed') throw thrown;
+      if (isFinal(thrown)) throw thrown;
       this.#failed(new HoldfastError('store_failed', reasonOf(thrown), { cause: thrown }));
     }
   }
@@ -268,12 +268,13 @@ export class Log implements Service {
   async #open(): Promise<void> {
     const { logger, clock } = this.#deps;
     const begun = clock.monotonic();
-    const { segments, cursors, shifts, boot, how } = await openLog(this.#deps);
-    this.#shifts.begin(shifts, boot);
+    const found = await openLog(this.#deps, this.#failure, this.#committed);
+    const { segments, boot, how } = found;
+    this.#shifts.begin(found.shifts, boot);
     this.#shifts.look(clock.wall(), clock.monotonic(), this.#deps.quality());
     await this.events.open(boot);
     this.#segments = segments;
-    this.#cursors.restore(cursors);
+    this.#cursors.restore(found.cursors, found.fallback);
     if (this.#firstBoot === 0) this.#firstBoot = boot;
     this.#committed = makeMessageId(boot, 0);
     this.#fsynced = this.#committed;
@@ -289,7 +290,7 @@ export class Log implements Service {
     const qos0 = qos0In(bytes, count);
     const closed = this.#segments.add({ first, count, bytes: bytes.length, wall, synced: quality === 'synced', qos0 });
     const segment = closed === undefined ? [] : [segmentWrite(closed)];
-    if (this.#deps.space.spend(bytes.length)) this.#keep();
+    if (this.#deps.space.spend(bytes.length) || closed !== undefined) this.#keep();
     return [...this.events.take(accepted), ...this.#cursors.takeWrites(sync), ...segment];
   }
 
@@ -297,7 +298,7 @@ export class Log implements Service {
   #failed(error: HoldfastError): void {
     const { logger, health, clock } = this.#deps;
     this.#state = 'failed';
-    this.#noRoom = isNoRoom(error);
+    this.#failure = error;
     health.raise(failing, error.message);
     logger.error({ reason: error.message }, 'the store failed and is opened anew');
     this.#committer.fail(error);
@@ -306,10 +307,10 @@ export class Log implements Service {
   }
 
   async #reopen(): Promise<void> {
-    const { store, health, logger, space } = this.#deps;
+    const { store, health, space } = this.#deps;
     if (this.#state !== 'failed') return;
     try {
-      if (this.#noRoom) await space.exhausted();
+      if (isNoRoom(this.#failure)) await space.exhausted();
       await this.#upkeep;
       await store.close();
       await this.#open();
@@ -318,7 +319,6 @@ export class Log implements Service {
       this.#announce();
     } catch (thrown) {
       this.#failed(new HoldfastError('store_failed', reasonOf(thrown), { cause: thrown }));
-      logger.debug({ reason: reasonOf(thrown) }, 'the store does not open yet');
     }
   }
 

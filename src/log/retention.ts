@@ -1,5 +1,5 @@
 import type { Logger, Metrics } from '../telemetry/index.ts';
-import { chunkPrefix, idKey, segmentPrefix } from './keys.ts';
+import { chunkPrefix, idKey, lossPrefix, segmentPrefix } from './keys.ts';
 import type { RetentionBounds, Segment } from './segments.ts';
 import type { Store } from './store.ts';
 
@@ -34,6 +34,8 @@ export class Retention {
       this.#deleted += bytes;
       this.#trimmed.add(Number(end - first));
     }
+    const end = segments.at(-1)?.end;
+    if (end !== undefined) await this.#store.clear({ gte: idKey(lossPrefix, 0n), lt: idKey(lossPrefix, end) });
   }
 
   /** Compacts what lies behind `head` once enough was deleted there; `pressed`: at once. */

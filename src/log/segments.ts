@@ -1,4 +1,5 @@
-import type { Span } from '../domain/index.ts';
+import { crc32c } from '../base/index.ts';
+import { commonSpan, type Span } from '../domain/index.ts';
 
 /** How many records, and their bytes. */
 export interface Amount {
@@ -50,8 +51,12 @@ export interface QueueBound {
 }
 
 const segmentBytes = 1024 * 1024;
+const leastBytes = 64 * 1024;
+const leastRecords = 16;
+/** Part of the smallest bound that a segment may be: bounds act by whole ones. */
+const share = 8;
 const segmentAge = 3_600_000;
-const segmentRecordBytes = 45;
+const segmentRecordBytes = 49;
 /** What a queue holds on the disk may exceed its bound by this much, for what is given up in between or was got already. */
 const heldBeyond = 1.2;
 
@@ -64,11 +69,13 @@ export function encodeSegment(segment: Segment): Buffer {
   bytes[32] = segment.synced ? 1 : 0;
   bytes.writeUInt32LE(segment.qos0.records, 33);
   bytes.writeDoubleLE(segment.qos0.bytes, 37);
+  bytes.writeUInt32LE(crc32c(bytes, 0, 45), 45);
   return bytes;
 }
 
+/** Undefined where it is damaged: the chunks tell the same. */
 export function decodeSegment(bytes: Buffer): Segment | undefined {
-  if (bytes.length !== segmentRecordBytes) return undefined;
+  if (bytes.length !== segmentRecordBytes || bytes.readUInt32LE(45) !== crc32c(bytes, 0, 45)) return undefined;
   return {
     first: bytes.readBigUInt64BE(0),
     end: bytes.readBigUInt64BE(8),
@@ -79,6 +86,14 @@ export function decodeSegment(bytes: Buffer): Segment | undefined {
   };
 }
 
+/** Messages that are known to be lost: ids from `from` up to, not including, `to`. */
+export interface Loss {
+  readonly from: bigint;
+  readonly to: bigint;
+  /** Whether no message of the same boot lies on both sides, so that who reads there sees no hole. */
+  readonly hidden: boolean;
+}
+
 /** The segments of a log, oldest first: closed ones and the one that grows. Pure accounting; ids rise. */
 export class Segments {
   readonly #closed: Segment[] = [];
@@ -86,6 +101,10 @@ export class Segments {
   #openedAt = 0;
   #bytes = 0;
   #records = 0;
+  /** At what size one is closed. */
+  #full = { bytes: segmentBytes, records: Number.MAX_SAFE_INTEGER };
+  /** What is known to be lost, oldest first. */
+  losses: readonly Loss[] = [];
 
   get bytes(): number {
     return this.#bytes;
@@ -99,7 +118,7 @@ export class Segments {
     return (this.#closed[0] ?? this.#open)?.first;
   }
 
-  /** Takes a segment that an earlier run closed; call in rising order, before any `add`. */
+  /** Takes a segment that an earlier run closed; call in rising order, and `add` only behind those before it. */
   restore(segment: Segment): void {
     this.#closed.push(segment);
     this.#bytes += segment.bytes;
@@ -122,7 +141,7 @@ export class Segments {
     let closed: Segment | undefined;
     if (
       open !== undefined &&
-      (open.end !== chunk.first || open.bytes >= segmentBytes || Math.abs(chunk.wall - this.#openedAt) >= segmentAge)
+      (open.end !== chunk.first || this.#isFull(open) || Math.abs(chunk.wall - this.#openedAt) >= segmentAge)
     ) {
       closed = { ...open };
       this.#closed.push(closed);
@@ -142,6 +161,38 @@ export class Segments {
     this.#bytes += chunk.bytes;
     this.#records += chunk.count;
     return closed;
+  }
+
+  #isFull({ first, end, bytes }: Segment): boolean {
+    return bytes >= this.#full.bytes || Number(end - first) >= this.#full.records;
+  }
+
+  /** Has segments be small beside these bounds. */
+  #fit(bounds: readonly { readonly maxBytes: number; readonly maxRecords: number }[]): void {
+    const bytes = Math.min(...bounds.map(({ maxBytes }) => maxBytes)) / share;
+    const records = Math.min(...bounds.map(({ maxRecords }) => maxRecords)) / share;
+    this.#full = {
+      bytes: Math.min(segmentBytes, Math.max(leastBytes, bytes)),
+      records: Math.max(leastRecords, records),
+    };
+  }
+
+  /** Closes the one that grows. */
+  close(): Segment | undefined {
+    const closed = this.#open;
+    this.#open = undefined;
+    if (closed !== undefined) this.#closed.push(closed);
+    return closed;
+  }
+
+  /** Messages in `[from, to)` that are lost and that who reads there cannot miss. */
+  hiddenIn(from: bigint, to: bigint): number {
+    let lost = 0;
+    for (const loss of this.losses) {
+      const lying = commonSpan(loss, { from, to });
+      if (loss.hidden && lying.to > lying.from) lost += Number(lying.to - lying.from);
+    }
+    return lost;
   }
 
   /** Records and bytes at or above `from`. Bytes of the segment that holds `from` are taken in proportion. */
@@ -203,6 +254,7 @@ export class Segments {
    */
   trim(bounds: RetentionBounds, queues: readonly QueueBound[], now: { wall: number; synced: boolean }): Segment[] {
     const gone: Segment[] = [];
+    this.#fit([bounds, ...queues]);
     for (let segment = this.#closed[0]; segment !== undefined; segment = this.#closed[0]) {
       // age counts only between two moments at which the clock was right
       const age = now.synced && segment.synced ? now.wall - segment.newest : 0;

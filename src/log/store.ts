@@ -1,8 +1,19 @@
 import { existsSync } from 'node:fs';
-import { mkdir, rename, stat, truncate } from 'node:fs/promises';
+import { mkdir, stat, truncate } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { HoldfastError, reasonOf } from '../base/index.ts';
+import { HoldfastError, reasonOf, replaceFile } from '../base/index.ts';
+import { type Logger, silentLogger } from '../telemetry/index.ts';
+import {
+  type Examined,
+  endedInMerge,
+  examine,
+  forgetClosed,
+  noteClosed,
+  spoilBadBlocks,
+  tableBytes,
+} from './level-files.ts';
+import { setAside } from './set-aside.ts';
 
 /** One write of a batch. */
 export type Write =
@@ -18,10 +29,10 @@ export interface Range {
 /** An ordered store of bytes: what the log needs of LevelDB, so that a test can stand in for the disk. */
 export interface Store {
   /**
-   * Opens it, repairing or moving aside what does not open; says what it did about it.
+   * Opens it, repairing or moving aside what does not open, or what is distrusted; says what it did about it.
    * @throws HoldfastError `start_failed` where another process has it open.
    */
-  open(): Promise<StoreOpening>;
+  open(distrust?: Distrust): Promise<StoreOpening>;
   close(): Promise<void>;
   /** Writes all or nothing; with `sync`, resolved only once it is on the disk. */
   write(writes: readonly Write[], sync: boolean): Promise<void>;
@@ -36,10 +47,29 @@ export interface Store {
   size(range: Range): Promise<number>;
 }
 
+/** Why a store that opens is not to be used as it is: what it holds does not read, even after a repair. */
+export interface Distrust {
+  readonly reason: string;
+  readonly beyondRepair: boolean;
+}
+
 export type StoreOpening =
-  | { readonly how: 'opened' | 'created' }
-  | { readonly how: 'repaired'; readonly reason: string }
+  /** `passedOver`: what of its files does not read and is left out. */
+  | { readonly how: 'opened' | 'created'; readonly passedOver?: string }
+  /** `to`: where the files are that could not be used. */
+  | { readonly how: 'repaired'; readonly reason: string; readonly to?: string }
   | { readonly how: 'moved_aside'; readonly reason: string; readonly to: string };
+
+export interface LevelStoreOptions {
+  /** Damaged copies that are kept beside it at most. Default: 2. */
+  readonly keep?: number;
+  /**
+   * Bytes of tables up to which all of them are read, and their checksums compared, before it is opened. Default: 32 MiB,
+   * a second's work for a slow processor. A larger store is read whole only where it ended the process.
+   */
+  readonly verify?: number;
+  readonly logger?: Logger;
+}
 
 const options = {
   keyEncoding: 'buffer',
@@ -56,38 +86,48 @@ const looksAtDiary = 4_096;
 /** A LevelDB directory. */
 export class LevelStore implements Store {
   readonly #directory: string;
+  readonly #given: Required<LevelStoreOptions>;
   #db: ClassicLevel<Buffer, Buffer> | undefined;
   #writes = 0;
 
-  constructor(directory: string) {
+  constructor(directory: string, given: LevelStoreOptions = {}) {
     this.#directory = directory;
+    this.#given = { keep: 2, verify: 32 << 20, logger: silentLogger, ...given };
   }
 
-  async open(): Promise<StoreOpening> {
+  async open(distrust?: Distrust): Promise<StoreOpening> {
     await mkdir(dirname(this.#directory), { recursive: true });
     const existed = existsSync(this.#directory);
-    let reason: string;
+    // asking for the lock begins another diary
+    const suspect = existed && (await endedInMerge(this.#directory));
+    if (existed) await this.#checkLock();
+    const { unsound, manifest, passedOver } = await this.#examine(suspect);
+    let reason = distrust?.reason ?? unsound;
     try {
-      await this.#open();
-      return { how: existed ? 'opened' : 'created' };
-    } catch (thrown) {
-      if (isLocked(thrown)) {
-        const text = `another process, a holdfast most likely, has ${this.#directory} open; stop it, or set another state_dir`;
-        throw new HoldfastError('start_failed', text, { cause: thrown });
+      if (distrust === undefined && manifest !== undefined) await this.#choose(manifest);
+      if (reason === undefined || (distrust === undefined && manifest !== undefined)) {
+        await this.#open();
+        if (reason !== undefined) return { how: 'repaired', reason };
+        return { how: existed ? 'opened' : 'created', ...(passedOver === undefined ? {} : { passedOver }) };
       }
+    } catch (thrown) {
       reason = reasonOf(thrown);
       // a repair, or another directory, would fare no better, and what is there is sound
       if (isDisk(reason)) throw thrown;
     }
     try {
-      await ClassicLevel.repair(this.#directory);
-      await this.#open();
-      return { how: 'repaired', reason };
+      if (distrust?.beyondRepair !== true) {
+        await spoilBadBlocks(this.#directory);
+        await ClassicLevel.repair(this.#directory);
+        await this.#open();
+        const to = await this.#setAside(join(this.#directory, 'lost'));
+        return { how: 'repaired', reason, ...(to === undefined ? {} : { to }) };
+      }
     } catch (thrown) {
       reason = `${reason}; repair: ${reasonOf(thrown)}`;
       if (isDisk(reason)) throw thrown;
     }
-    const to = await this.#moveAside();
+    const to = (await this.#setAside(this.#directory)) ?? '';
     await this.#open();
     return { how: 'moved_aside', reason, to };
   }
@@ -95,7 +135,9 @@ export class LevelStore implements Store {
   async close(): Promise<void> {
     const db = this.#db;
     this.#db = undefined;
-    await db?.close();
+    if (db === undefined) return;
+    await db.close();
+    await noteClosed(this.#directory).catch(() => undefined);
   }
 
   async write(writes: readonly Write[], sync: boolean): Promise<void> {
@@ -116,8 +158,28 @@ export class LevelStore implements Store {
 
   async *entries(range: Range): AsyncIterable<readonly [Buffer, Buffer]> {
     const iterator = this.#opened().iterator({ ...range, highWaterMarkBytes: 256 * 1024 });
+    let last: Buffer | undefined;
     try {
-      for (let batch = await iterator.nextv(64); batch.length > 0; batch = await iterator.nextv(64)) yield* batch;
+      for (let batch = await iterator.nextv(64); batch.length > 0; batch = await iterator.nextv(64)) {
+        yield* batch;
+        last = batch.at(-1)?.[0];
+      }
+      return;
+    } catch (thrown) {
+      if (!isDamage(reasonOf(thrown))) throw thrown;
+    } finally {
+      await iterator.close();
+    }
+    // one by one up to the place that does not read
+    yield* this.#singly(range, last);
+  }
+
+  async *#singly(range: Range, behind: Buffer | undefined): AsyncIterable<readonly [Buffer, Buffer]> {
+    const { gte, lt, reverse = false } = range;
+    const rest = reverse ? { gte, lt: behind ?? lt } : { ...(behind === undefined ? { gte } : { gt: behind }), lt };
+    const iterator = this.#opened().iterator({ ...rest, reverse });
+    try {
+      for (let one = await iterator.nextv(1); one.length > 0; one = await iterator.nextv(1)) yield* one;
     } finally {
       await iterator.close();
     }
@@ -149,6 +211,7 @@ export class LevelStore implements Store {
       throw thrown;
     }
     this.#db = db;
+    await forgetClosed(this.#directory).catch(() => undefined);
   }
 
   /** LevelDB notes what it does in a file that it never shortens; it appends, so that the file may be emptied under it. */
@@ -158,19 +221,60 @@ export class LevelStore implements Store {
     if (size > maxDiary) await truncate(path).catch(() => undefined);
   }
 
-  async #moveAside(): Promise<string> {
-    for (let n = 1; ; n++) {
-      const to = `${this.#directory}.corrupt-${n}`;
-      if (existsSync(to)) continue;
-      await rename(this.#directory, to);
-      return to;
+  /**
+   * LevelDB asks for the lock before anything else, and a repair not at all.
+   * @throws HoldfastError `start_failed`.
+   */
+  async #checkLock(): Promise<void> {
+    const db = new ClassicLevel(this.#directory, { createIfMissing: false, errorIfExists: true });
+    try {
+      await db.open();
+    } catch (thrown) {
+      if (!isLocked(thrown)) return;
+      const text = `another process, a holdfast most likely, has ${this.#directory} open; stop it, or set another state_dir`;
+      throw new HoldfastError('start_failed', text, { cause: thrown });
+    } finally {
+      await db.close().catch(() => undefined);
     }
+  }
+
+  async #examine(suspect: boolean): Promise<Examined> {
+    try {
+      const all = suspect || (await tableBytes(this.#directory)) <= this.#given.verify;
+      return await examine(this.#directory, all);
+    } catch (thrown) {
+      const unsound = reasonOf(thrown);
+      if (isDisk(unsound)) throw thrown;
+      return { unsound, manifest: undefined, passedOver: undefined };
+    }
+  }
+
+  /** Has CURRENT name a list of tables. */
+  async #choose(manifest: string): Promise<void> {
+    await replaceFile(join(this.#directory, 'CURRENT'), `${manifest}\n`);
+  }
+
+  async #setAside(path: string): Promise<string | undefined> {
+    if (!existsSync(path)) return undefined;
+    return setAside(path, this.#directory, this.#given.keep, this.#given.logger);
   }
 }
 
+/** Where what could not be used of a store is, for a condition's detail. */
+export function asideOf(opening: StoreOpening): string {
+  if (opening.how === 'moved_aside') return `the old one is at ${opening.to}`;
+  const to = opening.how === 'repaired' ? opening.to : undefined;
+  return to === undefined ? 'repaired' : `repaired, what could not be used is at ${to}`;
+}
+
+/** Whether a failure says that files of the store are damaged or missing. */
+export function isDamage(reason: string): boolean {
+  return /Corruption|No such file or directory|Invalid argument/.test(reason);
+}
+
 /** Whether a failure is the disk's, or the system's, and not the store's. */
-function isDisk(reason: string): boolean {
-  return /No space left on device|Disk quota exceeded|Permission denied|Read-only file system|Too many open files/.test(
+export function isDisk(reason: string): boolean {
+  return /ENOSPC|EDQUOT|EACCES|EROFS|EMFILE|No space left on device|Disk quota exceeded|Permission denied|Read-only file system|Too many open files/.test(
     reason,
   );
 }

@@ -17,7 +17,7 @@ import { MemoryStore } from '../support/memory-store.ts';
 export class FakeLog implements SessionLog {
   readonly messages: StoredMessage[] = [];
   readonly clock: FakeClock;
-  cursor = 0n;
+  place = 0n;
   held = false;
   next = 1n;
 
@@ -53,7 +53,7 @@ export class FakeLog implements SessionLog {
   }
 
   moveCursor(_name: string, to: bigint): void {
-    this.cursor = to;
+    this.place = to;
   }
 }
 

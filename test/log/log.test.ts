@@ -217,7 +217,7 @@ describe('reading', () => {
 });
 
 describe('a place on the disk that does not read', () => {
-  it('is tried again, then given up with its segment and counted, so that no reader stands still', async () => {
+  it('is tried again, then given up and counted, so that no reader stands still', async () => {
     const store = new MemoryStore();
     const first = makeLog(store);
     await first.log.start();

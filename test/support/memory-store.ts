@@ -99,8 +99,10 @@ export class MemoryStore implements Store {
     const value = key === undefined ? undefined : this.#entries.get(key);
     if (key === undefined || value === undefined) throw new Error(`no entry ${n} under ${letter}`);
     const changed = change(Buffer.from(value));
-    if (changed === undefined) this.#entries.delete(key);
-    else this.#entries.set(key, changed);
+    for (const entries of [this.#entries, this.#durable]) {
+      if (changed === undefined) entries.delete(key);
+      else if (entries.has(key)) entries.set(key, changed);
+    }
   }
 
   /** Makes the block of the nth key that starts with `letter` unreadable. */

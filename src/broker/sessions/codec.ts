@@ -10,7 +10,11 @@ export const prefix = {
   queued: 'q',
   incoming: 'i',
   will: 'x',
+  format: 'f',
 } as const;
+
+/** The format of the store that is written here, and the highest one that is read; one without a number is in 1. */
+export const latest = 2;
 
 /** Kind, length of the client id, client id, rest. */
 export function clientKey(kind: string, clientId: string, rest: Uint8Array = noBytes): Buffer {
@@ -39,18 +43,21 @@ export function bytesOfId(id: bigint): Buffer {
   return bytes;
 }
 
-/** Puts a CRC-32C before a value: LevelDB does not verify its own when it reads. */
-export function seal(value: Buffer): Buffer {
+/** Puts a CRC-32C of key and value before a value: LevelDB does not verify its own when it reads. */
+export function seal(key: Buffer, value: Buffer): Buffer {
   const sealed = Buffer.allocUnsafe(4 + value.length);
   sealed.set(value, 4);
-  sealed.writeUInt32LE(crc32c(sealed, 4, sealed.length), 0);
+  sealed.writeUInt32LE((crc32c(sealed, 4, sealed.length) ^ crc32c(key)) >>> 0, 0);
   return sealed;
 }
 
-/** The value within; undefined where it is damaged. */
-export function unseal(sealed: Buffer): Buffer | undefined {
-  if (sealed.length < 4 || crc32c(sealed, 4, sealed.length) !== sealed.readUInt32LE(0)) return undefined;
-  return sealed.subarray(4);
+/** The value within; undefined where it, or its key, is damaged. `format`: the store's; in 1 keys had no checksums. */
+export function unseal(key: Buffer, sealed: Buffer, format: number = latest): Buffer | undefined {
+  if (sealed.length < 4) return undefined;
+  const found = sealed.readUInt32LE(0);
+  const expected = crc32c(sealed, 4, sealed.length);
+  const right = found === (expected ^ crc32c(key)) >>> 0 || (format < 2 && found === expected);
+  return right ? sealed.subarray(4) : undefined;
 }
 
 /** What a queue needs of a message. */

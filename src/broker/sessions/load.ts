@@ -13,18 +13,28 @@ interface Entry {
 
 /**
  * Reads everything that the disk has.
- * @returns the watermark, where there is one, and how many entries were damaged and are lost.
+ * @returns the watermark, where there is one, which entries were damaged and are lost, and whose they were as far as that
+ * can be told. `format`: the store's.
  */
 export async function load(
   store: Store,
   sessions: Sessions,
-): Promise<{ readonly watermark: bigint | undefined; readonly damaged: number }> {
-  let damaged = 0;
+  format: number,
+): Promise<{
+  readonly watermark: bigint | undefined;
+  readonly damaged: readonly Buffer[];
+  readonly clients: ReadonlySet<string>;
+}> {
+  const damaged: Buffer[] = [];
+  const clients = new Set<string>();
   const each = async (kind: string, take: (entry: Entry) => boolean): Promise<void> => {
     for await (const [key, sealed] of store.entries(rangeOf(kind))) {
-      const value = unseal(sealed);
-      const of = kind === prefix.content ? { clientId: '', rest: key.subarray(1) } : readClientKey(key);
-      if (value === undefined || of === undefined || !take({ ...of, value })) damaged += 1;
+      const value = unseal(key, sealed, format);
+      const ofAll = kind === prefix.content || kind === prefix.watermark;
+      const of = ofAll ? { clientId: '', rest: key.subarray(1) } : readClientKey(key);
+      if (value !== undefined && of !== undefined && take({ ...of, value })) continue;
+      damaged.push(key);
+      if (of !== undefined && of.clientId !== '') clients.add(of.clientId);
     }
   };
   await each(prefix.session, ({ clientId, value }) => {
@@ -64,9 +74,12 @@ export async function load(
     if (will !== undefined) sessions.restoreWill(clientId, will);
     return will !== undefined;
   });
-  const sealed = await store.get(Buffer.from(prefix.watermark));
-  const watermark = sealed === undefined ? undefined : unseal(sealed);
-  return { watermark: watermark?.length === 8 ? watermark.readBigUInt64BE() : undefined, damaged };
+  let watermark: bigint | undefined;
+  await each(prefix.watermark, ({ value }) => {
+    if (value.length === 8) watermark = value.readBigUInt64BE();
+    return value.length === 8;
+  });
+  return { watermark, damaged, clients };
 }
 
 function rangeOf(kind: string): { gte: Buffer; lt: Buffer } {

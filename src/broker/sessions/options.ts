@@ -42,6 +42,8 @@ export interface SessionLog {
   read(from: bigint, max: { readonly records: number; readonly bytes: number }): LogPage | Promise<LogPage>;
   age(message: Pick<StoredMessage, 'id' | 'time' | 'timeQuality' | 'monotonic'>): number | undefined;
   holdFor(name: string, options: QueueOptions): void;
+  /** Where the log has it that this reader is. */
+  cursor?(name: string): bigint | undefined;
   moveCursor(name: string, to: bigint): void;
 }
 

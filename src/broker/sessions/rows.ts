@@ -1,9 +1,9 @@
 import type { Message, QoS } from '../../domain/index.ts';
-import { bytesOfId, type Content, clientKey, encodeContent, prefix, seal } from './codec.ts';
+import { bytesOfId, type Content, clientKey, encodeContent, prefix } from './codec.ts';
 import type { Session } from './session.ts';
 import { Row } from './write-behind.ts';
 
-const nothing = seal(Buffer.alloc(0));
+const nothing = Buffer.alloc(0);
 
 /** A filter that a session has subscribed to. */
 export class SubscriptionRow extends Row {
@@ -23,7 +23,7 @@ export class SubscriptionRow extends Row {
   }
 
   override value(): Buffer {
-    return seal(Buffer.from([this.qos]));
+    return Buffer.from([this.qos]);
   }
 }
 
@@ -44,7 +44,7 @@ export class ContentRow extends Row {
   }
 
   override value(): Buffer {
-    return seal(encodeContent(this.content));
+    return encodeContent(this.content);
   }
 }
 
@@ -79,7 +79,7 @@ export class EntryRow extends Row {
   }
 
   override value(): Buffer {
-    return seal(Buffer.from([this.qos, this.content === undefined ? 1 : 0, this.messageId >> 8, this.messageId & 255]));
+    return Buffer.from([this.qos, this.content === undefined ? 1 : 0, this.messageId >> 8, this.messageId & 255]);
   }
 }
 
@@ -123,7 +123,7 @@ export class WillRow extends Row {
 
   override value(): Buffer {
     const { payload, ...rest } = this.will;
-    return seal(Buffer.from(JSON.stringify({ ...rest, payload: Buffer.from(payload).toString('base64') })));
+    return Buffer.from(JSON.stringify({ ...rest, payload: Buffer.from(payload).toString('base64') }));
   }
 }
 
@@ -136,6 +136,6 @@ export class WatermarkRow extends Row {
   }
 
   override value(): Buffer {
-    return seal(bytesOfId(this.at));
+    return bytesOfId(this.at);
   }
 }

@@ -1,4 +1,4 @@
-import { clientKey, prefix, seal } from './codec.ts';
+import { clientKey, prefix } from './codec.ts';
 import type { EntryRow, IncomingRow, SubscriptionRow } from './rows.ts';
 import { Row } from './write-behind.ts';
 
@@ -75,7 +75,7 @@ export class Session extends Row {
   }
 
   override value(): Buffer {
-    return seal(Buffer.from(JSON.stringify(this.lastUse)));
+    return Buffer.from(JSON.stringify(this.lastUse));
   }
 }
 

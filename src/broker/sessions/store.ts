@@ -1,6 +1,9 @@
-import { HoldfastError, reasonOf, type Service, type Timer } from '../../base/index.ts';
+import { reasonOf, type Service, type Timer } from '../../base/index.ts';
 import type { Message } from '../../domain/index.ts';
+import { asideOf, isFinal } from '../../log/index.ts';
+import { latest } from './codec.ts';
 import { load } from './load.ts';
+import { noteFormat, openStore } from './opening.ts';
 import { damaged, failing, type SessionDeps } from './options.ts';
 import { WatermarkRow } from './rows.ts';
 import { Sessions } from './sessions.ts';
@@ -17,6 +20,8 @@ const cursor = 'sessions';
 /** How much the log keeps for it. */
 const maxHeldBytes = 256 * 1024 * 1024;
 const page = { records: 1_000, bytes: 1024 * 1024 };
+/** Clients that are named where something of theirs is lost. */
+const maxNamed = 20;
 
 /** Where every message comes from, with its id. */
 export interface NumberedSource {
@@ -94,14 +99,20 @@ export class SessionStore implements Service {
   async #open(): Promise<void> {
     const { store, health, logger, log } = this.#deps;
     this.sessions.watermark.at = log.next;
+    let format: number;
     try {
-      const opening = await store.open();
-      if (opening.how === 'repaired' || opening.how === 'moved_aside') {
-        health.raise(damaged, opening.how === 'repaired' ? 'repaired' : `the old one is at ${opening.to}`);
+      const { opening, ...found } = await openStore(store);
+      format = found.format;
+      const passedOver = 'passedOver' in opening ? opening.passedOver : undefined;
+      if (passedOver !== undefined) {
+        health.raise(damaged, passedOver);
+        logger.error({ passedOver }, 'a part of the session store does not read and is lost');
+      } else if (opening.how === 'repaired' || opening.how === 'moved_aside') {
+        health.raise(damaged, asideOf(opening));
         logger.error(opening, 'the session store was damaged');
       }
     } catch (thrown) {
-      if (thrown instanceof HoldfastError && thrown.code === 'start_failed') throw thrown;
+      if (isFinal(thrown)) throw thrown;
       this.#writer.fail();
       health.raise(failing, reasonOf(thrown));
       logger.error({ reason: reasonOf(thrown) }, 'the session store does not open; sessions are in memory only');
@@ -111,11 +122,17 @@ export class SessionStore implements Service {
     this.#loaded = true;
     let watermark: bigint | undefined;
     try {
-      const found = await load(store, this.sessions);
-      watermark = found.watermark;
-      if (found.damaged > 0) {
-        health.raise(damaged, `${found.damaged} entries are lost`);
-        logger.error({ entries: found.damaged }, 'entries of the session store were damaged and are lost');
+      const found = await load(store, this.sessions, format);
+      watermark = found.watermark ?? log.cursor?.(cursor);
+      const entries = found.damaged.length;
+      if (entries > 0) {
+        const clients = [...found.clients].slice(0, maxNamed);
+        health.raise(damaged, `${entries} entries are lost${clients.length === 0 ? '' : `, of ${clients.join(', ')}`}`);
+        logger.error({ entries, clients }, 'entries of the session store were damaged and are lost');
+        await store.write(
+          found.damaged.map((key) => ({ type: 'del', key })),
+          false,
+        );
       }
     } catch (thrown) {
       health.raise(damaged, reasonOf(thrown));
@@ -123,6 +140,18 @@ export class SessionStore implements Service {
     }
     if (watermark !== undefined) this.sessions.watermark.at = watermark;
     this.#writer.resume();
+    if (format < latest) await this.#convert();
+  }
+
+  /** Writes all of it anew, in the format of now. */
+  async #convert(): Promise<void> {
+    try {
+      for (const row of this.sessions.rows()) this.#writer.mark(row);
+      await this.#writer.flush(true);
+      await noteFormat(this.#deps.store);
+    } catch (thrown) {
+      this.#deps.logger.warn({ reason: reasonOf(thrown) }, 'the session store keeps its older format for now');
+    }
   }
 
   /** Queues what was logged and, as far as the disk knows, not queued. Returns how many messages were looked at. */

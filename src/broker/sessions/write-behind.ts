@@ -1,5 +1,6 @@
 import { type Clock, HoldfastError, reasonOf, type Timer } from '../../base/index.ts';
 import type { Store, Write } from '../../log/index.ts';
+import { seal } from './codec.ts';
 
 /** Something in memory that has an entry on disk. */
 export abstract class Row {
@@ -8,6 +9,7 @@ export abstract class Row {
   /** Deleted from memory: its entry is to go, too. */
   gone = false;
   abstract key(): Buffer;
+  /** Without its checksum. */
   abstract value(): Buffer;
 }
 
@@ -140,7 +142,8 @@ function writesOf(rows: ReadonlySet<Row>): Write[] {
   const writes: Write[] = [];
   for (const row of rows) {
     if (!row.gone) {
-      writes.push({ type: 'put', key: row.key(), value: row.value() });
+      const key = row.key();
+      writes.push({ type: 'put', key, value: seal(key, row.value()) });
       row.stored = true;
     } else if (row.stored) {
       writes.push({ type: 'del', key: row.key() });

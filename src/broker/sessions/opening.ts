@@ -1,0 +1,48 @@
+import { HoldfastError, reasonOf } from '../../base/index.ts';
+import { isDisk, type Store, type StoreOpening } from '../../log/index.ts';
+import { latest, prefix, seal, unseal } from './codec.ts';
+
+const formatKey = Buffer.from(prefix.format);
+const all = { gte: Buffer.from([0]), lt: Buffer.from([0xff]) };
+
+/**
+ * Opens the store, so that all of it reads: what does not is repaired, and moved aside where that does not help.
+ * @returns what was done, and the format of what is there.
+ * @throws HoldfastError `later_format` where a later version wrote it; `start_failed` where another process has it open.
+ */
+export async function openStore(store: Store): Promise<{ readonly opening: StoreOpening; readonly format: number }> {
+  let opening = await store.open();
+  for (let attempt = 0; ; attempt++) {
+    try {
+      const format = await formatOf(store);
+      for await (const _entry of store.entries(all));
+      return { opening, format };
+    } catch (thrown) {
+      const reason = reasonOf(thrown);
+      const final = thrown instanceof HoldfastError || isDisk(reason) || opening.how === 'moved_aside' || attempt > 1;
+      await store.close().catch(() => undefined);
+      if (final) throw thrown;
+      opening = await store.open({ reason, beyondRepair: opening.how === 'repaired' });
+    }
+  }
+}
+
+/** Says in the store which format all of it is in. */
+export async function noteFormat(store: Store): Promise<void> {
+  const value = seal(formatKey, Buffer.from(`${latest}`));
+  await store.write([{ type: 'put', key: formatKey, value }], true);
+}
+
+async function formatOf(store: Store): Promise<number> {
+  let sealed: Buffer | undefined;
+  const range = { gte: formatKey, lt: Buffer.concat([formatKey, Buffer.from([0])]) };
+  for await (const [, value] of store.entries(range)) sealed = value;
+  // one that is damaged is no reason to refuse
+  const text = sealed === undefined ? '' : (unseal(formatKey, sealed)?.toString('latin1') ?? '');
+  const format = /^\d{1,9}$/.test(text) ? Number(text) : 1;
+  if (format <= latest) return format;
+  throw new HoldfastError(
+    'later_format',
+    `the store of MQTT sessions (sessions/ in the state directory) is in format ${format}, and this version of holdfast knows format ${latest} at most: it was written by a later version, so install that one again; nothing was changed`,
+  );
+}
