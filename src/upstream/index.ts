@@ -39,7 +39,7 @@
  * taken at the broker, which would drop the next message under it as a duplicate. Where a rule sends at QoS 2 and the
  * session is resumed, every identifier of the range is released (PUBREL) before anything is sent.
  *
- * Downlinks are subscribed at QoS 1 at most: with QoS 2 the broker lets go of a message at PUBREC, which mqtt.js sends
+ * Downlinks are taken from the CONNACK on, before the link counts as up. They are subscribed at QoS 1 at most: with QoS 2 the broker lets go of a message at PUBREC, which mqtt.js sends
  * before we have it. mqtt.js is told to read on at once, since the acknowledgements that let the queue shrink come
  * through the same socket; our own PUBACK follows when the message is durable. What the log cannot take for now waits,
  * bounded; what is beyond the bound is left to the broker, and fetched by a reconnect.

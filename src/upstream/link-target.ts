@@ -4,7 +4,7 @@ import type { LinkTarget } from './link.ts';
 import type { UpstreamOptions } from './options.ts';
 
 /** Downlinks that a broker may have unacknowledged towards us (MQTT 5 Receive Maximum). */
-export const downlinkWindow = 128;
+const downlinkWindow = 128;
 const maxPacketBytes = 1_024 * 1_024;
 const defaultConnectTimeout = 15_000;
 /** Packet identifiers beside the window: SUBSCRIBE and status. */

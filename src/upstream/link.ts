@@ -62,7 +62,7 @@ export interface LinkEvents {
   up(session: LinkSession): void;
   /** The link is over; called once, and nothing after it. */
   down(end: LinkEnd): void;
-  /** A message came. Its acknowledgement leaves when `acknowledge` is called; must not throw. */
+  /** A message came, `up` or not yet: a session is resumed before the link is. Its acknowledgement leaves when `acknowledge` is called; must not throw. */
   received(message: Incoming, acknowledge: () => void): void;
 }
 

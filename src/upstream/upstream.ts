@@ -9,7 +9,7 @@ import { Drainer } from './drainer.ts';
 import { EchoFilter } from './echo-filter.ts';
 import type { Gap } from './gap.ts';
 import type { ConnectLink, Link, LinkEnd, LinkSession, LinkTarget } from './link.ts';
-import { downlinkWindow, targetOf } from './link-target.ts';
+import { targetOf } from './link-target.ts';
 import { mqttConnector } from './mqtt-link.ts';
 import type { UpstreamOptions, UpstreamStatus } from './options.ts';
 import { StatusTopic } from './status-topic.ts';
@@ -45,6 +45,8 @@ export const upstreamDown: Condition = {
 
 const downAfter = 60_000;
 const stableAfter = 10_000;
+/** Above what a 3.1.1 broker, which knows no Receive Maximum, has unacknowledged at once (nats-server: 1,024). */
+const maxDownlinks = 2_048;
 const maxDownlinkBytes = 8 * 1_024 * 1_024;
 const retainRefused = 0x9a;
 /** 2024-01-01: a wall clock before it was never set. */
@@ -119,7 +121,7 @@ export class Upstream implements Service {
       ...shared,
       counters: this.#counters,
       sink,
-      maxMessages: 2 * downlinkWindow,
+      maxMessages: maxDownlinks,
       maxBytes: maxDownlinkBytes,
     });
     upstreamGauges(metrics, options.name, () => this.status());
@@ -127,8 +129,7 @@ export class Upstream implements Service {
 
   /** Begins to connect; does not wait for a broker. */
   async start(): Promise<void> {
-    const { log } = this.#deps;
-    const { name } = this.#options;
+    const [{ log }, { name }] = [this.#deps, this.#options];
     const cursor = log.cursor(name);
     if (cursor === undefined) log.moveCursor(name, this.#options.startFrom === 'oldest' ? log.head : log.next);
     else if (cursor > log.next) {
@@ -171,7 +172,7 @@ export class Upstream implements Service {
     this.#deps.health.clear(upstreamDown, this.#options.name);
   }
 
-  /** Counts, logs and announces messages that somebody else gave up, as the log does when a bound is met. */
+  /** Counts and announces messages that the log gave up at a bound. */
   announceGap(gap: Gap): void {
     this.#status.gapped(gap);
   }
@@ -205,16 +206,18 @@ export class Upstream implements Service {
         const will = { ...this.#status.will, retain: this.#willRetain };
         const dialect = this.#dialects.for(url, this.#deps.clock.monotonic());
         const target = targetOf(this.#options, url, dialect, will, credentials);
+        // MQTT 5 has "no local", Mosquitto's bridge bit does the same; plain 3.1.1 has nothing.
+        const echo = dialect === '3.1.1' && this.#topics.subscriptions.length > 0 ? new EchoFilter() : undefined;
         const link: Link = this.#connect(target, {
-          up: (session) => this.#up(link, target, session),
+          up: (session) => this.#up(link, target, session, echo),
           down: (end) => this.#down(link, url, end),
           received: (incoming, acknowledge) => {
-            if (this.#session !== undefined && this.#state === 'connected') {
-              this.#downlink.received(incoming, acknowledge);
-            }
+            // before `up` too: a session's messages come with its CONNACK, once, and are never sent again on that link
+            if (this.#link === link && this.#state !== 'stopped') this.#downlink.received(incoming, acknowledge);
           },
         });
         this.#link = link;
+        this.#downlink.opened({ echo, abort: (reason) => link.abort(reason) });
       },
       (thrown: unknown) => {
         if (this.#state !== 'connecting') return;
@@ -224,7 +227,7 @@ export class Upstream implements Service {
     );
   }
 
-  #up(link: Link, target: LinkTarget, session: LinkSession): void {
+  #up(link: Link, target: LinkTarget, session: LinkSession, echo: EchoFilter | undefined): void {
     if (this.#link !== link || this.#state !== 'connecting') return;
     const { health } = this.#deps;
     const { url, dialect } = target;
@@ -244,9 +247,6 @@ export class Upstream implements Service {
       this.#stable = true;
       this.#backoff.reset();
     });
-    // MQTT 5 has "no local", Mosquitto's bridge bit does the same; plain 3.1.1 has nothing.
-    const echo = dialect === '3.1.1' && this.#topics.subscriptions.length > 0 ? new EchoFilter() : undefined;
-    this.#downlink.opened({ echo, abort: (reason) => link.abort(reason) });
     this.#subscriber.subscribe(link, url, session);
     this.#status.online(link, session);
     this.#drainer.attach(link, session, echo);

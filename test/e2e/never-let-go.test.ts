@@ -1,5 +1,5 @@
-import mqtt, { type MqttClient } from 'mqtt';
 import { afterAll, describe, expect, it } from 'vitest';
+import { Collector } from './support/collector.ts';
 import { Daemon, eventually } from './support/daemon.ts';
 import { freePort, Mosquitto, scratch } from './support/peers.ts';
 import { CoapPublisher, MqttPublisher, type Publisher } from './support/publisher.ts';
@@ -20,35 +20,6 @@ afterAll(async () => {
   for (const stop of stopping.reverse()) await stop();
   place.remove();
 });
-
-class Collector {
-  readonly received = new Map<string, number[]>();
-  readonly #client: MqttClient;
-
-  constructor(port: number) {
-    this.#client = mqtt.connect(`mqtt://127.0.0.1:${port}`, {
-      clientId: 'collector',
-      clean: false,
-      reconnectPeriod: 20,
-      protocolVersion: 4,
-    });
-    this.#client.on('error', () => undefined);
-    this.#client.on('message', (_topic, payload) => {
-      const [name, serial] = `${payload}`.split(':');
-      const list = this.received.get(name ?? '') ?? [];
-      this.received.set(name ?? '', list);
-      list.push(Number(serial));
-    });
-  }
-
-  async ready(): Promise<void> {
-    await this.#client.subscribeAsync('up/#', { qos: 1 });
-  }
-
-  stop(): Promise<unknown> {
-    return this.#client.endAsync(true);
-  }
-}
 
 describe('a gateway that is killed again and again', () => {
   it(`hands every acknowledged message on, over ${rounds} kills`, { timeout: 120_000 + rounds * 6_000 }, async () => {

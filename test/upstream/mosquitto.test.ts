@@ -432,6 +432,32 @@ describe('an upstream at a difficult broker', () => {
     expect(h.upstream.status().inFlight).toBe(0);
   });
 
+  it.each([1, 2] as const)('takes what comes on the heels of the CONNACK of a session, QoS %i', async (qos) => {
+    const acknowledged: number[] = [];
+    const released: number[] = [];
+    const publish = (messageId: number) =>
+      generate({ cmd: 'publish', topic: 'cmd/go', payload: 'now', qos: 1, messageId, dup: true, retain: false });
+    const url = await rawBroker((packet, socket) => {
+      const { messageId = 0 } = packet as { messageId?: number };
+      if (packet.cmd === 'connect') {
+        const connack = generate({ cmd: 'connack', returnCode: 0, sessionPresent: true });
+        socket.write(Buffer.concat([connack, publish(1), publish(2)]));
+      }
+      if (packet.cmd === 'puback') acknowledged.push(messageId);
+      if (packet.cmd !== 'pubrel') return;
+      // in the midst of the identifiers that are released
+      if (released.push(messageId) === 2) socket.write(publish(3));
+      socket.write(generate({ cmd: 'pubcomp', messageId }));
+    });
+    const rules = [rule({ topic: 'cmd/#', direction: 'in' }), rule({ qos })];
+    const h = await gateway({ urls: [url], protocol: '3.1.1', rules });
+    await until(() => h.upstream.status().state === 'connected');
+    const expected = qos === 2 ? [1, 2, 3] : [1, 2];
+    await until(() => acknowledged.length >= expected.length);
+    expect(acknowledged).toEqual(expected);
+    expect(h.sink.taken.length).toBe(expected.length);
+  });
+
   it('survives garbage instead of packets', async () => {
     let connections = 0;
     const url = await rawBroker((packet, socket) => {

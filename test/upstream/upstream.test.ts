@@ -150,6 +150,21 @@ describe('an upstream', () => {
     await harness().upstream.stop();
   });
 
+  it('takes a burst of downlinks from a broker that sends as many at once as it likes', async () => {
+    const { link, sink, upstream, clock } = await started({ rules: [rule({ direction: 'in', topic: 'cmd/#' })] });
+    const stored: (() => void)[] = [];
+    sink.answer = (_message, done) => void stored.push(() => done(undefined, 1n));
+    const one = await link(0);
+    one.events?.up(session({}, { protocol: '3.1.1' }));
+    let acknowledged = 0;
+    const incoming = { topic: 'cmd/go', payload: Buffer.from('x'), qos: 1, retain: false, expiry: 0 } as const;
+    for (let n = 0; n < 1_024; n++) one.events?.received(incoming, () => (acknowledged += 1));
+    expect(acknowledged).toBe(0);
+    for (const done of stored) done();
+    expect([acknowledged, one.ended]).toEqual([1_024, undefined]);
+    await Promise.all([upstream.stop(), tick(clock)]);
+  });
+
   it('subscribes anew for each MQTT 5 link, and with 3.1.1 only where the session is new', async () => {
     const { link, clock, upstream } = await started({ rules: [rule({ direction: 'in', topic: 'cmd/#', qos: 2 })] });
     const one = await link(0);
