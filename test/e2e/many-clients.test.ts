@@ -28,7 +28,7 @@ interface Result {
 }
 
 function load(options: object): Running {
-  const script = join(import.meta.dirname, '../../scripts/bench/coap-load.js');
+  const script = join(import.meta.dirname, 'support/coap-load.js');
   return new Running(process.execPath, [script, JSON.stringify(options)]);
 }
 
