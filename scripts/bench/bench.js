@@ -4,11 +4,13 @@ import { once } from 'node:events';
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { createConnection, createServer } from 'node:net';
 import { join } from 'node:path';
-import { nodeFlags } from '../bundle.js';
+import { environment, nodeFlags } from '../bundle.js';
 import { cpuSeconds, pause, written } from './measure.js';
 
 const root = join(import.meta.dirname, '../..');
 export const daemonPath = join(root, 'dist/holdfast.js');
+/** As the launcher has it. */
+const allocator = Object.fromEntries(environment.map((one) => one.split('=')));
 
 /**
  * What a scenario is handed: programs that run (each ends with the bench, however that ends, and at the end of its
@@ -107,7 +109,7 @@ export class Bench {
     const config = join(place, 'holdfast.toml');
     writeFileSync(config, `state_dir = "${stateDir}"\n${toml}`);
     const args = [...nodeFlags, ...flags, daemonPath, 'run', '--config', config];
-    const running = await this.start(process.execPath, args, /holdfast is ready/, env);
+    const running = await this.start(process.execPath, args, /holdfast is ready/, { ...allocator, ...env });
     return Object.assign(running, { place, stateDir });
   }
 

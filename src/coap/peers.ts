@@ -41,9 +41,12 @@ export class Peer implements Endpoint {
   }
 
   get key(): string {
-    const place = this.session === undefined ? bracketed(this.#address, this.#port) : `session ${this.session.id}`;
-    this.#key ??= `${this.transport.url}|${place}`;
+    this.#key ??= `${this.transport.url}|${this.#place}`;
     return this.#key;
+  }
+
+  get #place(): string {
+    return this.session === undefined ? bracketed(this.#address, this.#port) : `session ${this.session.id}`;
   }
 
   get address(): string {

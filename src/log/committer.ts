@@ -1,5 +1,5 @@
 import { type Clock, HoldfastError, reasonOf, type Timer } from '../base/index.ts';
-import type { ClockQuality, Message } from '../domain/index.ts';
+import type { ClockQuality, Message, StoredMessage } from '../domain/index.ts';
 import type { Chunk } from './chunk.ts';
 import { type Deliverer, Deliverers } from './delivery.ts';
 import type { LogFigures } from './figures.ts';
@@ -124,19 +124,20 @@ export class Committer {
   /** Messages from `from` on that are not on the disk yet. */
   ahead(from: bigint): LogPage {
     const first = this.#first - BigInt(this.#writing.length);
-    const all = [...this.#writing, ...this.#pending.accepted];
-    const skip = from > first ? Number(from - first) : 0;
     const { clock, quality } = this.#deps;
     const shift = clock.wall() - clock.monotonic();
     const timeQuality = quality();
-    const messages = all.slice(skip).map(({ message, since }, index) => ({
-      ...message,
-      id: first + BigInt(skip + index),
-      time: Math.round(since + shift),
-      timeQuality,
-      monotonic: since,
-    }));
-    return { messages, next: messages.length === 0 ? from : first + BigInt(all.length), lost: 0 };
+    const messages: StoredMessage[] = [];
+    let index = from > first ? Number(from - first) : 0;
+    for (;;) {
+      const one = this.#writing[index] ?? this.#pending.accepted[index - this.#writing.length];
+      if (one === undefined) break;
+      const { message, since } = one;
+      const id = first + BigInt(index);
+      messages.push({ ...message, id, time: Math.round(since + shift), timeQuality, monotonic: since });
+      index += 1;
+    }
+    return { messages, next: messages.length === 0 ? from : first + BigInt(index), lost: 0 };
   }
 
   /** Arms what writes next: at once where a record waits for the disk alone, else when the first of the delays ends. */
