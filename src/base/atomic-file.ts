@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { dirname, resolve } from 'node:path';
 
 export interface AtomicFileOptions {
   /** Called with the new file before it takes the place of the old one, e.g. to give it another owner. */
@@ -12,7 +12,7 @@ export interface AtomicFileOptions {
  * resolved the new one is. Makes the directory where there is none.
  */
 export async function replaceFile(path: string, text: string, { prepare }: AtomicFileOptions = {}): Promise<void> {
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeDirectory(dirname(path), 0o700);
   const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
   try {
     const file = await open(temporary, 'wx', 0o600);
@@ -28,7 +28,24 @@ export async function replaceFile(path: string, text: string, { prepare }: Atomi
     await rm(temporary, { force: true });
     throw thrown;
   }
-  const directory = await open(dirname(path), 'r');
+  await syncDirectory(dirname(path));
+}
+
+/** Makes a directory and those above it where there are none; what was made is on the disk once this is resolved. */
+export async function makeDirectory(path: string, mode: number): Promise<void> {
+  const first = await mkdir(path, { recursive: true, mode });
+  if (first === undefined) return;
+  // each has its name in the one above
+  const last = dirname(resolve(first));
+  for (let at = dirname(resolve(path)); ; at = dirname(at)) {
+    await syncDirectory(at);
+    if (at === last || at === dirname(at)) return;
+  }
+}
+
+/** Resolved once the names in a directory are on the disk as they are now. */
+export async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r');
   try {
     await directory.sync();
   } finally {

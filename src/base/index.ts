@@ -4,7 +4,7 @@
  * Imports nothing of ours. `clock.ts` is the only file with real timers and real time; `errors.ts` is the catalogue of
  * every error that crosses a part's surface.
  */
-export { type AtomicFileOptions, replaceFile } from './atomic-file.ts';
+export { type AtomicFileOptions, makeDirectory, replaceFile, syncDirectory } from './atomic-file.ts';
 export { Backoff, type BackoffOptions } from './backoff.ts';
 export { type Clock, systemClock, type Timer } from './clock.ts';
 export { crc32c } from './crc32c.ts';

@@ -1,6 +1,5 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Clock, HoldfastError, type Service, ServiceStack } from '../base/index.ts';
+import { type Clock, HoldfastError, makeDirectory, type Service, ServiceStack } from '../base/index.ts';
 import { Broker } from '../broker/index.ts';
 import { CoapResources, CoapServer } from '../coap/index.ts';
 import type { Config } from '../config/index.ts';
@@ -221,7 +220,7 @@ export class Gateway {
    */
   async start(): Promise<void> {
     const { config } = this.#deps;
-    await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
+    await makeDirectory(config.stateDir, 0o750);
     await this.#users.load();
     await this.#transports.loadKeys();
     await this.#stack.start(this.#services, config.shutdownDeadline);

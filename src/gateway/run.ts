@@ -1,5 +1,4 @@
-import { mkdir } from 'node:fs/promises';
-import { type Clock, HoldfastError, reasonOf } from '../base/index.ts';
+import { type Clock, HoldfastError, makeDirectory, reasonOf } from '../base/index.ts';
 import { type Config, changedKeys, type LoadResult } from '../config/index.ts';
 import { Notifier, takeSockets, Watchdog } from '../systemd/index.ts';
 import { createLogger } from '../telemetry/index.ts';
@@ -69,7 +68,7 @@ export async function run(
   });
   let running: Gateway;
   try {
-    await mkdir(config.stateDir, { recursive: true, mode: 0o750 });
+    await makeDirectory(config.stateDir, 0o750);
     const identity = await loadIdentity(config.stateDir, config.app.id);
     running = new Gateway({ config, identity, clock, logger, version, sockets, usersChanged: reload });
     await running.start();

@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs';
-import { mkdir, stat, truncate } from 'node:fs/promises';
+import { stat, truncate } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
-import { HoldfastError, reasonOf, replaceFile } from '../base/index.ts';
+import { HoldfastError, makeDirectory, reasonOf, replaceFile, syncDirectory } from '../base/index.ts';
 import { type Logger, silentLogger } from '../telemetry/index.ts';
 import {
   type Examined,
@@ -68,6 +68,8 @@ export interface LevelStoreOptions {
    * a second's work for a slow processor. A larger store is read whole only where it ended the process.
    */
   readonly verify?: number;
+  /** Bytes that LevelDB gathers in memory, and in one journal, before it makes a table of them. Default: 4 MiB. */
+  readonly writeBufferSize?: number;
   readonly logger?: Logger;
 }
 
@@ -75,7 +77,6 @@ const options = {
   keyEncoding: 'buffer',
   valueEncoding: 'buffer',
   cacheSize: 1 << 20,
-  writeBufferSize: 4 << 20,
   maxOpenFiles: 64,
 } as const;
 
@@ -92,11 +93,19 @@ export class LevelStore implements Store {
 
   constructor(directory: string, given: LevelStoreOptions = {}) {
     this.#directory = directory;
-    this.#given = { keep: 2, verify: 32 << 20, logger: silentLogger, ...given };
+    this.#given = { keep: 2, verify: 32 << 20, writeBufferSize: 4 << 20, logger: silentLogger, ...given };
   }
 
   async open(distrust?: Distrust): Promise<StoreOpening> {
-    await mkdir(dirname(this.#directory), { recursive: true });
+    await makeDirectory(dirname(this.#directory), 0o777);
+    const opening = await this.#openOrMend(distrust);
+    // LevelDB leaves it open which manifest is the current one, and whether its directory is there
+    await syncDirectory(this.#directory);
+    await syncDirectory(dirname(this.#directory));
+    return opening;
+  }
+
+  async #openOrMend(distrust?: Distrust): Promise<StoreOpening> {
     const existed = existsSync(this.#directory);
     // asking for the lock begins another diary
     const suspect = existed && (await endedInMerge(this.#directory));
@@ -203,7 +212,10 @@ export class LevelStore implements Store {
   }
 
   async #open(): Promise<void> {
-    const db = new ClassicLevel<Buffer, Buffer>(this.#directory, options);
+    const db = new ClassicLevel<Buffer, Buffer>(this.#directory, {
+      ...options,
+      writeBufferSize: this.#given.writeBufferSize,
+    });
     try {
       await db.open();
     } catch (thrown) {
