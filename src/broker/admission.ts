@@ -1,18 +1,14 @@
-import type { Aedes, AedesOptions, AedesPublishPacket, AuthenticateError, Client } from 'aedes';
+import type { Aedes, AedesOptions, AuthenticateError, Client } from 'aedes';
 import { HoldfastError, reasonOf } from '../base/index.ts';
 import type { AccessRules, Authenticator, Connection, ConnectionRegistry, Identity } from '../connections/index.ts';
-import {
-  type EndReason,
-  fullClientId,
-  type GatewayEvent,
-  type Message,
-  type QoS,
-  topicFilterProblem,
-} from '../domain/index.ts';
+import { type EndReason, fullClientId, type GatewayEvent, type Message, topicFilterProblem } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
 import { addressOf, type ConnectRequest, factsOf, hostOf, type NetworkStream } from './facts.ts';
-import { connectedClient, firstDelivery, forward, type RetainedIds, subscriptionsOf } from './forwarding.ts';
+import { connectedClient, idOf, isBlocked, isWanted, type RetainedIds, subscriptionsOf } from './forwarding.ts';
+import type { Hub } from './hub.ts';
+import { IncomingHandshakes } from './incoming.ts';
 import { OutgoingWindow, type WindowOptions } from './outgoing.ts';
+import type { PublishReceived } from './packet-stream.ts';
 import type { Sessions } from './sessions/index.ts';
 import type { Traffic } from './traffic.ts';
 
@@ -32,9 +28,12 @@ export interface AdmissionDeps {
   readonly maxSubscriptions: number;
   readonly sessions: Sessions;
   readonly journal: DeliveryJournal;
+  readonly hub: Hub;
   readonly retained: RetainedIds;
   readonly traffic: Traffic;
   readonly window: WindowOptions;
+  /** QoS 2 messages from one client that it has not released. */
+  readonly maxHandshakes: number;
 }
 
 /** Where deliveries are recorded. */
@@ -63,11 +62,13 @@ export class MqttAdmission {
   readonly #asked = new WeakMap<Client, ConnectRequest>();
   readonly #granted = new WeakSet<object>();
   readonly #windows = new WeakMap<object, OutgoingWindow>();
+  readonly #handshakes: IncomingHandshakes;
   readonly #denied;
   #stopping = false;
 
   constructor(deps: AdmissionDeps) {
     this.#deps = deps;
+    this.#handshakes = new IncomingHandshakes(deps.sessions, deps.maxHandshakes);
     this.#denied = deps.metrics.counter(
       'holdfast_mqtt_denied_total',
       'Publishes acknowledged and dropped by access rules.',
@@ -87,7 +88,11 @@ export class MqttAdmission {
       authorizePublish: (client, packet, callback) => {
         const payload = typeof packet.payload === 'string' ? Buffer.from(packet.payload) : packet.payload;
         const { topic, qos, retain } = packet;
-        this.#publish(client, { topic, payload, qos, retain, messageId: messageIdOf(packet) }, callback);
+        const message = { topic, payload, qos, retain };
+        const messageId = messageIdOf(packet);
+        // without an identifier it is a will
+        if (qos < 2 || client === null || messageId === undefined) this.#publish(client, message, callback);
+        else this.#handshakes.receive(client, messageId, (done) => this.#publish(client, message, done), callback);
       },
       authorizeSubscribe: (client, subscription, callback) => {
         const granted = this.#maySubscribe(client, subscription.topic);
@@ -97,11 +102,12 @@ export class MqttAdmission {
         callback(null, granted ? subscription : null);
       },
       authorizeForward: (client, packet) => {
-        const sent = forward(this.#deps.sessions, client, packet);
-        if (sent === null) return null;
+        if (!isWanted(client, packet)) return null;
         this.#deps.traffic.sentPublish();
-        this.#delivered(client, sent);
-        return sent;
+        const message = packet.dup ? undefined : idOf(packet);
+        if (message !== undefined)
+          this.#deps.journal.record({ kind: 'delivered', message, clientId: client.id, qos: packet.qos });
+        return packet;
       },
     };
   }
@@ -114,6 +120,27 @@ export class MqttAdmission {
   /** A client has acknowledged a message. */
   acknowledged(client: object, messageId: number | undefined): void {
     this.#windows.get(client)?.acknowledged(messageId);
+  }
+
+  /** A PUBLISH of QoS 0 or 1 from a client that is in. The next packets are read once it is acknowledged. */
+  received(client: Client, { topic, payload, qos, retain, messageId }: PublishReceived): void {
+    const packet = { topic, payload, qos, retain };
+    if (qos === 0) {
+      this.#publish(client, packet, ignored);
+      return;
+    }
+    const inside = client as unknown as ClientInside;
+    inside._parsingBatch += 1;
+    this.#publish(client, packet, (error) => {
+      if (client.closed) return;
+      if (error) {
+        client.emit('error', error);
+        return;
+      }
+      this.#windows.get(client)?.puback(messageId);
+      if (isBlocked(client)) inside.waitForDrain(() => inside._nextBatch());
+      else inside._nextBatch();
+    });
   }
 
   usernameOf(client: Client): string {
@@ -220,7 +247,7 @@ export class MqttAdmission {
    */
   #publish(
     client: Client | null,
-    packet: { topic: string; payload: Uint8Array; qos: QoS; retain: boolean; messageId: number | undefined },
+    packet: Pick<Message, 'topic' | 'payload' | 'qos' | 'retain'>,
     callback: (error?: Error | null) => void,
   ): void {
     const admitted = client === null ? undefined : this.#admitted.get(client);
@@ -237,30 +264,17 @@ export class MqttAdmission {
       username: who.username,
       connection: admitted?.connectionId ?? 0n,
     };
-    const accept = () =>
-      this.#deps.sink.publish(message, (error) => {
-        if (error?.code === 'access_denied') {
-          this.#denied.add();
-          this.#deps.logger.debug({ client: who.clientId, topic: packet.topic }, 'a publish was not allowed');
-        } else if (error !== undefined) {
-          if (packet.qos > 0) return callback(error);
-          this.#deps.logger.debug({ client: who.clientId, reason: error.message }, 'a QoS 0 message was dropped');
-        }
-        if (packet.qos > 0) callback(null);
-      });
-    if (packet.qos === 2 && client !== null && packet.messageId !== undefined) {
-      // sent again before its PUBREL: aedes answers it from its store, and it must not be logged twice
-      incoming(client, packet.messageId).then(() => callback(null), accept);
-      return;
-    }
-    accept();
+    this.#deps.sink.publish(message, (error) => {
+      if (error?.code === 'access_denied') {
+        this.#denied.add();
+        this.#deps.logger.debug({ client: who.clientId, topic: packet.topic }, 'a publish was not allowed');
+      } else if (error !== undefined) {
+        if (packet.qos > 0) return callback(error);
+        this.#deps.logger.debug({ client: who.clientId, reason: error.message }, 'a QoS 0 message was dropped');
+      }
+      if (packet.qos > 0) callback(null);
+    });
     if (packet.qos === 0) callback(null);
-  }
-
-  #delivered(client: Client, packet: AedesPublishPacket): void {
-    const message = firstDelivery(packet, this.#deps.retained);
-    if (message === undefined) return;
-    this.#deps.journal.record({ kind: 'delivered', message, clientId: client.id, qos: packet.qos });
   }
 
   #maySubscribe(client: Client, filter: string): boolean {
@@ -280,17 +294,17 @@ function messageIdOf(packet: object): number | undefined {
   return 'messageId' in packet && typeof packet.messageId === 'number' ? packet.messageId : undefined;
 }
 
+const ignored = (): void => undefined;
+
 interface ClientInside {
   readonly connackSent: boolean;
-  readonly broker: Aedes & {
-    readonly persistence: { incomingGetPacket(client: Client, packet: object): Promise<unknown> };
-  };
+  /** Packets that are being handled; it reads on when `_nextBatch` was called for each. */
+  _parsingBatch: number;
+  _nextBatch(): void;
+  waitForDrain(done: () => void): void;
+  readonly broker: Aedes;
 }
 
 function connackSent(client: Client): boolean {
   return (client as unknown as ClientInside).connackSent;
-}
-
-function incoming(client: Client, messageId: number): Promise<unknown> {
-  return (client as unknown as ClientInside).broker.persistence.incomingGetPacket(client, { messageId });
 }

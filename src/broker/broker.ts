@@ -4,14 +4,15 @@ import type { Message, QoS } from '../domain/index.ts';
 import { type AdmissionDeps, MqttAdmission } from './admission.ts';
 import { ConnectRate } from './connect-rate.ts';
 import { connectedClient, connectedClients, subscriptionsOf } from './forwarding.ts';
+import { Hub } from './hub.ts';
 import { type ListenerDeps, MqttListener, type MqttListenerOptions } from './listener.ts';
 import type { WindowOptions } from './outgoing.ts';
+import { PacketStream } from './packet-stream.ts';
 import { type RetainedSource, SessionPersistence } from './persistence.ts';
 import { RepeatedFilters, type SubscribePacket } from './repeated-filters.ts';
-import { BrokerRouter } from './router.ts';
 import { type NumberedSource, type SessionDeps, SessionStore } from './sessions/index.ts';
 import { makeStrict } from './strict-parser.ts';
-import { loadCounts, sysFigures, sysHub } from './sys-figures.ts';
+import { loadCounts, sysFigures } from './sys-figures.ts';
 import { type Figure, type SysDeps, SysTopics } from './sys-topics.ts';
 import { Traffic } from './traffic.ts';
 
@@ -32,13 +33,16 @@ export interface BrokerOptions {
   readonly sys: Pick<SysDeps, 'interval' | 'node'> & { readonly version: string };
 }
 
-export interface BrokerDeps extends Omit<AdmissionDeps, 'sessions' | 'retained' | 'traffic' | 'window'> {
+export interface BrokerDeps
+  extends Omit<AdmissionDeps, 'sessions' | 'retained' | 'traffic' | 'window' | 'hub' | 'maxHandshakes'> {
   readonly source: MessageSource;
   readonly sessions: Omit<SessionDeps, 'logger' | 'metrics'>;
   readonly options: BrokerOptions;
   /** What `$SYS/broker/` has of other parts. */
   readonly figures?: () => Iterable<Figure>;
 }
+
+type Published = (error: null) => void;
 
 /** A frozen subscriber is let go after this long, milliseconds. */
 const drainTimeout = 5_000;
@@ -82,41 +86,52 @@ export class Broker implements Service {
 
   async start(): Promise<void> {
     const { source, logger, metrics, options } = this.#deps;
+    const { clock } = this.#deps.sessions;
+    const hub = new Hub({ clock, sessions: this.sessions.sessions, written: () => this.sessions.flush(false) });
     const admission = new MqttAdmission({
       ...this.#deps,
+      hub,
       sessions: this.sessions.sessions,
       retained: source.retained,
       traffic: this.#traffic,
+      maxHandshakes: options.maxInflight,
       window: { ...options.queue, maxInflight: this.#deps.sessions.limits.inflight },
     });
     this.#admission = admission;
+    const persistence = new SessionPersistence({
+      retained: source.retained,
+      store: this.sessions,
+      granted: (subscription) => admission.wasGranted(subscription),
+      usernameOf: (client) => admission.usernameOf(client as Client),
+      acknowledged: (client, messageId) => admission.acknowledged(client, messageId),
+      sys: (filter) => this.#sys?.matching(filter) ?? [],
+    });
     const aedes = new Aedes({
       ...admission.hooks,
       id: 'holdfast',
-      persistence: new SessionPersistence({
-        retained: source.retained,
-        store: this.sessions,
-        granted: (subscription) => admission.wasGranted(subscription),
-        usernameOf: (client) => admission.usernameOf(client as Client),
-        acknowledged: (client, messageId) => admission.acknowledged(client, messageId),
-        sys: (filter) => this.#sys?.matching(filter) ?? [],
-      }),
+      persistence,
+      mq: hub.emitter,
       connectTimeout: options.connectTimeout,
       drainTimeout,
-      maxInflightInbound: options.maxInflight,
+      // counted before a message is logged
+      maxInflightInbound: 0,
       maxClientsIdLength: 64,
       // packets of a client that are still on their way to the disk
       queueLimit: 1_000,
     });
     this.#aedes = aedes;
-    const router = new BrokerRouter(aedes, logger);
-    metrics.gauge('holdfast_broker_queue_messages', 'Messages on their way to MQTT subscribers.', () => router.length);
+    // what clients publish the pipeline has routed, and `$SYS` is ours
+    const publish = (_packet: object, client: Client | Published | null, done?: Published) =>
+      (typeof client === 'function' ? client : done)?.(null);
+    Object.assign(aedes, { publish });
     await (aedes as unknown as { listen(): Promise<void> }).listen();
     aedes.on('client', (client) => admission.registered(client));
     aedes.on('clientReady', (client) => admission.ready(client));
     aedes.on('clientDisconnect', (client) => admission.gone(client));
     aedes.on('keepaliveTimeout', (client) => admission.failed(client, 'keepalive_timeout'));
     aedes.on('clientError', (client, error) => {
+      // of what was still being handled
+      if (client.closed) return;
       admission.failed(client, 'code' in error ? 'socket_error' : 'protocol_error');
       logger.info({ client: client.id, reason: error.message }, 'a client was disconnected');
     });
@@ -125,8 +140,8 @@ export class Broker implements Service {
     );
     const repeated = new RepeatedFilters();
     aedes.on('subscribe', (granted, client) => repeated.subscribed(granted, client));
-    const unsubscribe = source.onMessage((message, id) => router.route(message, id));
-    const sys = this.#makeSys(aedes);
+    const unsubscribe = source.onMessage((message, id) => hub.route(message, id));
+    const sys = this.#makeSys(aedes, hub);
     const unwatch = this.#deps.registry.watch((event) => sys.clientChanged(event));
     this.#sys = sys;
     this.#unsubscribe = () => {
@@ -140,13 +155,18 @@ export class Broker implements Service {
       packet: (first: number) => this.#traffic.receivedPacket(first),
       subscribe: (packet: SubscribePacket) => repeated.look(packet),
     };
-    const { clock } = this.#deps.sessions;
     const rate = new ConnectRate(options.connectRate, clock.monotonic());
     const refused = metrics.counter('holdfast_mqtt_connections_refused_total', 'Connections above the rate.');
     const listenerDeps: ListenerDeps = {
       handle: (stream, limits) => {
         this.#traffic.connections.add();
-        makeStrict(aedes.handle(stream), limits, on);
+        const client = aedes.handle(stream);
+        makeStrict(client, limits, on);
+        new PacketStream(client, limits, {
+          packet: on.packet,
+          acknowledged: (messageId) => persistence.acknowledged(client, messageId),
+          publish: (packet) => admission.received(client, packet),
+        });
       },
       admits: () => {
         const admitted = rate.admits(clock.monotonic());
@@ -174,7 +194,7 @@ export class Broker implements Service {
     await this.#willsPublished();
   }
 
-  #makeSys(aedes: Aedes): SysTopics {
+  #makeSys(aedes: Aedes, hub: Hub): SysTopics {
     const { metrics, registry, options, figures } = this.#deps;
     const { clock } = this.#deps.sessions;
     const total = (way: 'received' | 'sent') => () =>
@@ -193,7 +213,7 @@ export class Broker implements Service {
     return new SysTopics({
       ...options.sys,
       clock,
-      hub: sysHub(aedes),
+      hub,
       figures: sysFigures(sources),
       loads: loadCounts(sources),
     });

@@ -6,10 +6,16 @@
  * out. A message that cannot be stored gets no PUBACK: the connection ends and the client sends it again. A message that
  * the access rules refuse is acknowledged and dropped (MQTT 3.1.1 §3.3.5).
  *
- * What aedes gets wrong and is mended here: mixed QoS overtaking itself (`router.ts`), no limit on packets
- * (`listener.ts`), one frozen subscriber stalling all, `$share` granted in vain, QoS above the subscription's through a
- * wildcard, an empty client id with a persistent session (`admission.ts`), one return code for a filter that a SUBSCRIBE has
- * twice (`repeated-filters.ts`).
+ * aedes has the life of a connection: CONNECT, keep-alive, takeover, SUBSCRIBE and UNSUBSCRIBE, the handshakes of QoS 2, the
+ * backlog of a session that comes back, wills. What comes in numbers goes past it. PUBLISH of QoS 0 and 1, PUBACK and PUBCOMP
+ * are taken from the bytes as they are read (`packet-stream.ts`). Who gets a message is looked up in `hub.ts`, which watches
+ * aedes's table of each client's subscriptions; the packet is put together once for all of them (`publish-packet.ts`), goes
+ * through each one's window (`outgoing.ts`), and what one client gets in a turn is one write (`outbox.ts`).
+ *
+ * What aedes gets wrong and is mended here: mixed QoS overtaking itself, one frozen subscriber stalling all, QoS above the
+ * subscription's through a wildcard (`hub.ts`, `outgoing.ts`), no limit on packets (`strict-parser.ts`), `$share` granted in
+ * vain, an empty client id with a persistent session (`admission.ts`), QoS 2 logged again where it comes again before the disk
+ * has it (`incoming.ts`), one return code for a filter that a SUBSCRIBE has twice (`repeated-filters.ts`).
  *
  * What MQTT 3.1.1 has a server refuse is refused before aedes sees it (`packet-check.ts`, `strict-parser.ts`): the
  * connection ends, and a will is published. Level 3 (MQTT 3.1) and 4 (3.1.1) are served; MQTT 5 and any other level is
@@ -53,8 +59,9 @@
  * says, and needs no password; one without a common name is refused. A certificate that is asked for and not trusted, where
  * it is optional, counts for nothing.
  *
- * Delivery. aedes numbers packets by the message's id (`brokerCounter`); its own queueing is not used. A client that comes
- * back gets its backlog first, in order, and then what comes in; each message once to a connection.
+ * Delivery. A session is told of what it has queued by its own queue, in the turn in which it was; the hub tells those
+ * without a session, and of QoS 0. A client that comes back gets its backlog first, in order, and then what comes in; each
+ * message once to a connection. A message of QoS 2 goes out once its packet identifier is written.
  */
 export type { MessageSink } from './admission.ts';
 export { Broker, type BrokerDeps, type BrokerOptions, type MessageSource } from './broker.ts';

@@ -153,6 +153,10 @@ export class MqttListener implements Service {
     this.#webSockets.on('error', () => undefined);
     this.#webSockets.on('connection', (socket, request) => {
       upgrading.get(request.socket)?.cancel();
+      // MQTT-6.0.0-1; told before the stream is
+      socket.on('message', (_data, isBinary) => {
+        if (!isBinary) stream.destroy();
+      });
       const stream = createWebSocketStream(socket);
       stream.on('error', () => undefined);
       Object.assign(stream, { remoteAddress: request.socket.remoteAddress, remotePort: request.socket.remotePort });

@@ -1,6 +1,11 @@
-import type { AedesPublishPacket, Client } from 'aedes';
-import { grantedQos, idOf, isBlocked } from './forwarding.ts';
-import type { Session, Sessions } from './sessions/index.ts';
+import type { Client } from 'aedes';
+import { type QoS, topicMatches } from '../domain/index.ts';
+import type { DeliveryJournal } from './admission.ts';
+import { isBlocked, type RetainedIds } from './forwarding.ts';
+import type { Hub, Receiver, Subscription } from './hub.ts';
+import { Outbox } from './outbox.ts';
+import { PublishPacket } from './publish-packet.ts';
+import type { QueuedMessage, Session, Sessions } from './sessions/index.ts';
 import type { Traffic } from './traffic.ts';
 
 /** Bounds of what is under way to one subscriber. */
@@ -13,23 +18,34 @@ export interface WindowOptions {
 }
 
 export interface OutgoingDeps {
+  readonly hub: Hub;
   readonly sessions: Sessions;
   readonly traffic: Traffic;
+  readonly retained: RetainedIds;
+  readonly journal: DeliveryJournal;
   readonly window: WindowOptions;
 }
 
 const maxMessageId = 65_535;
 
-type Deliver = (packet: AedesPublishPacket, done: () => void) => void;
+/** A packet as aedes delivers one: retained messages, for a new subscription. */
+interface RetainedPacket {
+  readonly topic: string;
+  readonly payload: Buffer;
+  readonly qos: QoS;
+}
 
 interface ClientInside {
-  deliver0: Deliver;
-  deliverQoS: Deliver;
-  readonly duplicates: Record<string, bigint | number>;
+  deliver0: (packet: RetainedPacket, done: () => void) => void;
+  deliverQoS: (packet: RetainedPacket, done: () => void) => void;
+  emit(event: 'error', error: Error): boolean;
 }
 
 interface Waiting {
-  readonly packet: AedesPublishPacket;
+  readonly packet: PublishPacket;
+  readonly qos: QoS;
+  readonly retain: boolean;
+  /** Called once it is sent. */
   readonly done: (() => void) | undefined;
 }
 
@@ -38,66 +54,63 @@ interface Waiting {
  * bounded one here; QoS 0 is dropped meanwhile. The hub is never kept waiting, so that nobody else waits for a subscriber
  * that is slow or frozen.
  */
-export class OutgoingWindow {
+export class OutgoingWindow implements Receiver {
+  readonly filters = new Map<string, Subscription>();
+  matched: PublishPacket | undefined;
+  matchedQos: QoS = 0;
   readonly #client: Client;
   readonly #deps: OutgoingDeps;
-  readonly #deliverQoS: Deliver;
+  readonly #outbox: Outbox;
   /** Identifiers of messages under way that are not of the session's queue. */
   readonly #inFlight = new Set<number>();
   #waiting: Waiting[] = [];
   #waitingBytes = 0;
   #lastId = 0;
   #awaitsDrain = false;
+  /** Whether something was acknowledged in this turn. */
+  #hasRoom = false;
 
   /** Takes the place of how aedes delivers to this client. */
   constructor(client: Client, deps: OutgoingDeps) {
-    const inside = client as unknown as ClientInside;
     this.#client = client;
     this.#deps = deps;
-    this.#deliverQoS = inside.deliverQoS;
-    const deliver0 = inside.deliver0;
-    const plain: Deliver = (packet, done) => {
-      deliver0(packet, nothing);
-      queueMicrotask(done);
-    };
-    inside.deliver0 = (packet, done) => {
-      // matches a subscription of QoS 0 and another of more: aedes takes the first
-      if (packet.qos > 0 && grantedQos(client, packet.topic) > 0) this.#deliver(packet, done);
-      else plain(packet, done);
-    };
-    inside.deliverQoS = (packet, done) => {
-      if (packet.qos === 0 || grantedQos(client, packet.topic) === 0) plain(packet, done);
-      else this.#deliver(packet, done);
-    };
+    this.#outbox = new Outbox(client);
+    const inside = client as unknown as ClientInside;
+    inside.deliver0 = (packet, done) => this.#retained(packet, done);
+    inside.deliverQoS = inside.deliver0;
+    deps.hub.watch(client, this);
   }
 
   /** Something was acknowledged: there may be room for what waits. */
   acknowledged(messageId: number | undefined): void {
     if (messageId !== undefined) this.#inFlight.delete(messageId);
-    this.#pump();
+    this.#hasRoom = true;
+    this.#deps.hub.endsTurn(this);
   }
 
-  #deliver(packet: AedesPublishPacket, done: () => void): void {
+  /** Answers a PUBLISH of QoS 1. */
+  puback(messageId: number): void {
+    this.#outbox.push(puback, 2, messageId);
+    this.#deps.hub.endsTurn(this);
+  }
+
+  turnEnded(): void {
+    if (this.#hasRoom) this.#pump();
+    this.#outbox.flush();
+  }
+
+  routed(packet: PublishPacket, qos: QoS): void {
     const session = this.#session();
-    const id = idOf(packet);
-    if (id === undefined) {
-      // a retained message: the stream that brings it waits
-      if (this.#isFull(session)) this.#wait({ packet, done });
-      else this.#send(packet, session, done);
+    if (qos === 0) {
+      // its session took it at a higher QoS while a subscription was changing
+      if (packet.id !== undefined && session?.queue.has(packet.id) === true) return;
+      if (isBlocked(this.#client)) this.#deps.traffic.publishesDropped.add();
+      else this.#write(packet, live0, 0);
       return;
     }
-    queueMicrotask(done);
-    if (session !== undefined) {
-      const entry = session.queue.get(id);
-      if (entry === undefined || session.live !== this.#client || entry.connection === session.connection) return;
-      if (session.behind || this.#isFull(session)) session.behind = true;
-      else this.#deliverQoS(packet, nothing);
-      return;
-    }
-    if (!this.#isNew(id, packet)) return;
-    const unnumbered = { ...packet, brokerId: '', brokerCounter: 0, logId: id };
+    if (session !== undefined || this.#client.closed) return;
     if (this.#waiting.length === 0 && !this.#isFull(undefined)) {
-      this.#send(unnumbered, undefined, nothing);
+      this.#send({ packet, qos, retain: false }, undefined);
       return;
     }
     const { maxQueued, maxQueuedBytes } = this.#deps.window;
@@ -106,19 +119,92 @@ export class OutgoingWindow {
       return;
     }
     this.#waitingBytes += packet.payload.length;
-    this.#wait({ packet: { ...unnumbered, payload: Buffer.from(packet.payload) }, done: undefined });
+    // the payload is a piece of what was read from a socket
+    const kept = new PublishPacket(packet.topic, Buffer.from(packet.payload), packet.id);
+    this.#wait({ packet: kept, qos, retain: false, done: undefined });
+  }
+
+  queued(session: Session, message: bigint): void {
+    const entry = session.queue.get(message);
+    if (entry === undefined || session.live !== this.#client || this.#client.closed) return;
+    if (entry.connection === session.connection) return;
+    if (session.behind || this.#isFull(session)) {
+      session.behind = true;
+      this.#untilDrained();
+    } else this.#sendQueued(session, entry);
+  }
+
+  /** The highest QoS among the client's subscriptions that match. */
+  granted(topic: string): QoS {
+    let granted: QoS = 0;
+    for (const [filter, { qos }] of this.filters) if (qos > granted && topicMatches(filter, topic)) granted = qos;
+    return granted;
+  }
+
+  /** Whether any of the client's subscriptions matches. */
+  wants(topic: string): boolean {
+    for (const filter of this.filters.keys()) if (topicMatches(filter, topic)) return true;
+    return false;
+  }
+
+  /** A retained message; the stream that brings it waits until it is sent. */
+  #retained({ topic, payload, qos }: RetainedPacket, done: () => void): void {
+    const granted = this.granted(topic);
+    const packet = new PublishPacket(topic, payload, this.#deps.retained.get(topic)?.id);
+    const one = { packet, qos: qos < granted ? qos : granted, retain: true };
+    const session = this.#session();
+    if (this.#mustWait(one.qos, session)) this.#wait({ ...one, done });
+    else {
+      this.#send(one, session);
+      queueMicrotask(done);
+    }
   }
 
   /** Sends what is not of a session's queue. */
-  #send(packet: AedesPublishPacket, session: Session | undefined, done: () => void): void {
-    const granted = grantedQos(this.#client, packet.topic);
-    if (granted > 0) {
-      const messageId = this.#allocate(session);
-      this.#inFlight.add(messageId);
-      session?.others.add(messageId);
-      Object.assign(packet, { messageId });
+  #send({ packet, qos, retain }: Pick<Waiting, 'packet' | 'qos' | 'retain'>, session: Session | undefined): void {
+    if (qos === 0) {
+      this.#write(packet, { qos, retain, dup: false }, 0);
+      return;
     }
-    this.#deliverQoS(packet, done);
+    const messageId = this.#allocate(session);
+    this.#inFlight.add(messageId);
+    session?.others.add(messageId);
+    this.#write(packet, { qos, retain, dup: false }, messageId);
+  }
+
+  /** Sends a message of the session's queue; one of QoS 2 once its identifier is written. */
+  #sendQueued(session: Session, entry: QueuedMessage): void {
+    const { hub, sessions } = this.#deps;
+    if (entry.content === undefined) return;
+    const packet = hub.packetOf(entry.content.content);
+    const { connection } = session;
+    const { qos } = entry;
+    const dup = entry.messageId !== 0;
+    entry.connection = connection;
+    const messageId = sessions.queues.number(entry);
+    const { fresh } = entry;
+    entry.fresh = false;
+    if (qos < 2 || !fresh) {
+      this.#write(packet, { qos, dup, retain: false }, messageId);
+      return;
+    }
+    hub.whenWritten((error) => {
+      if (this.#client.closed || session.connection !== connection || entry.content === undefined) return;
+      if (error === undefined) this.#write(packet, { qos, dup, retain: false }, messageId);
+      else (this.#client as unknown as ClientInside).emit('error', error);
+    });
+  }
+
+  #write(packet: PublishPacket, form: { qos: QoS; dup: boolean; retain: boolean }, messageId: number): void {
+    const { hub, traffic, journal } = this.#deps;
+    const head = packet.head(form);
+    if (messageId === 0) this.#outbox.push(head);
+    else this.#outbox.push(head, packet.identifierAt(head), messageId);
+    if (packet.tail !== undefined) this.#outbox.push(packet.tail);
+    hub.endsTurn(this);
+    traffic.sentPublish();
+    if (packet.id === undefined || form.dup) return;
+    journal.record({ kind: 'delivered', message: packet.id, clientId: this.#client.id, qos: form.qos });
   }
 
   #wait(waiting: Waiting): void {
@@ -127,15 +213,19 @@ export class OutgoingWindow {
   }
 
   #pump(): void {
+    this.#hasRoom = false;
     // its subscriptions are gone before its session knows
     if (this.#client.closed) return;
     const session = this.#session();
-    while (this.#waiting.length > 0 && !this.#isFull(session)) {
-      const [next] = this.#waiting.splice(0, 1);
-      if (next === undefined) break;
-      if (next.done === undefined) this.#waitingBytes -= next.packet.payload.length;
-      this.#send(next.packet, session, next.done ?? nothing);
+    let sent = 0;
+    for (const { packet, qos, retain, done } of this.#waiting) {
+      if (this.#mustWait(qos, session)) break;
+      sent += 1;
+      if (done === undefined) this.#waitingBytes -= packet.payload.length;
+      this.#send({ packet, qos, retain }, session);
+      if (done !== undefined) queueMicrotask(done);
     }
+    if (sent > 0) this.#waiting.splice(0, sent);
     if (session?.behind === true && session.live === this.#client) this.#catchUp(session);
     if (this.#waiting.length > 0 || session?.behind === true) this.#untilDrained();
   }
@@ -149,26 +239,14 @@ export class OutgoingWindow {
       const { content } = entry.content;
       const outdated = queues.outdated(entry);
       if (outdated !== undefined) queues.drop(entry, outdated);
-      else if (grantedQos(this.#client, content.topic) === 0) queues.remove(entry);
-      else {
-        const dup = entry.messageId !== 0;
-        entry.connection = session.connection;
-        const messageId = queues.number(entry);
-        const { topic, payload } = content;
-        const packet = {
-          cmd: 'publish',
-          topic,
-          payload,
-          qos: entry.qos,
-          retain: false,
-          dup,
-          messageId,
-          logId: entry.id,
-        };
-        this.#deliverQoS(packet as unknown as AedesPublishPacket, nothing);
-      }
+      else if (!this.wants(content.topic)) queues.remove(entry);
+      else this.#sendQueued(session, entry);
     }
     session.behind = false;
+  }
+
+  #mustWait(qos: QoS, session: Session | undefined): boolean {
+    return qos === 0 ? isBlocked(this.#client) : this.#isFull(session);
   }
 
   /** Without a session: whether the socket takes no more, or too much of this client's own is under way. */
@@ -182,16 +260,9 @@ export class OutgoingWindow {
     this.#awaitsDrain = true;
     this.#client.conn.once('drain', () => {
       this.#awaitsDrain = false;
-      this.#pump();
+      this.#hasRoom = true;
+      this.#deps.hub.endsTurn(this);
     });
-  }
-
-  /** Through several subscriptions a message comes as many times. */
-  #isNew(id: bigint, { brokerId }: AedesPublishPacket): boolean {
-    const { duplicates } = this.#client as unknown as ClientInside;
-    if ((duplicates[brokerId] ?? 0) >= id) return false;
-    duplicates[brokerId] = id;
-    return true;
   }
 
   #allocate(session: Session | undefined): number {
@@ -206,4 +277,6 @@ export class OutgoingWindow {
   }
 }
 
-const nothing = (): void => undefined;
+const live0 = { qos: 0, dup: false, retain: false } as const;
+/** Its identifier is to be filled in. */
+const puback = Buffer.from([0x40, 2, 0, 0]);

@@ -152,27 +152,30 @@ export class SessionPersistence {
 
   /** A PUBACK or PUBCOMP, or a message that is not to be sent after all. Answers with what it was about. */
   async outgoingClearMessageId(client: ClientLike, packet: PersistedPacket): Promise<PersistedPacket | undefined> {
-    const cleared = this.#clear(client, packet);
-    this.#deps.acknowledged(client, packet.messageId);
-    return cleared;
-  }
-
-  #clear(client: ClientLike, packet: PersistedPacket): PersistedPacket | undefined {
-    const session = this.#sessions.get(client.id);
-    if (session === undefined || packet.messageId === undefined) return undefined;
-    session.others.delete(packet.messageId);
-    const entry = session.sent.get(packet.messageId);
+    const { messageId } = packet;
+    const entry = messageId === undefined ? undefined : this.#sessions.get(client.id)?.sent.get(messageId);
+    const content = entry?.content?.content;
+    this.acknowledged(client, messageId);
     if (entry === undefined) return undefined;
-    const { qos, id, content } = entry;
-    this.#sessions.queues.remove(entry);
     return {
       cmd: content === undefined ? 'pubrel' : 'publish',
-      qos,
-      messageId: packet.messageId,
+      qos: entry.qos,
+      messageId,
       brokerId: logBrokerId,
-      brokerCounter: id,
-      ...(content === undefined ? {} : { topic: content.content.topic, payload: content.content.payload }),
+      brokerCounter: entry.id,
+      ...(content === undefined ? {} : { topic: content.topic, payload: content.payload }),
     };
+  }
+
+  /** A PUBACK or PUBCOMP. */
+  acknowledged(client: ClientLike, messageId: number | undefined): void {
+    const session = this.#sessions.get(client.id);
+    if (session !== undefined && messageId !== undefined) {
+      session.others.delete(messageId);
+      const entry = session.sent.get(messageId);
+      if (entry !== undefined) this.#sessions.queues.remove(entry);
+    }
+    this.#deps.acknowledged(client, messageId);
   }
 
   outgoingStream(client: ClientLike): Readable {

@@ -1,10 +1,10 @@
-import type { Aedes, Client } from 'aedes';
+import type { Client } from 'aedes';
 import type { Clock } from '../base/index.ts';
 import type { ConnectionRegistry } from '../connections/index.ts';
 import type { Metrics } from '../telemetry/index.ts';
 import { subscriptionsOf } from './forwarding.ts';
 import type { Sessions } from './sessions/index.ts';
-import type { Figure, LoadCounts, SysHub } from './sys-topics.ts';
+import type { Figure, LoadCounts } from './sys-topics.ts';
 import type { Traffic } from './traffic.ts';
 
 export interface FigureSources {
@@ -64,21 +64,6 @@ export function loadCounts({ traffic, bytes }: Pick<FigureSources, 'traffic' | '
     'bytes/received': bytes.received,
     'bytes/sent': bytes.sent,
     connections: () => traffic.connections.value,
-  };
-}
-
-/** aedes as the way to those who subscribe; not through the pipeline, so that nothing of it is logged or forwarded. */
-export function sysHub(broker: Aedes): SysHub {
-  const { mq } = broker as unknown as {
-    readonly mq: { readonly _matcher: { match(topic: string): readonly unknown[] } };
-  };
-  return {
-    hasSubscribers: (topic) => mq._matcher.match(topic).length > 0,
-    publish: (topic, payload) =>
-      broker.publish(
-        { cmd: 'publish', topic, payload: Buffer.from(payload), qos: 0, retain: false, dup: false },
-        () => undefined,
-      ),
   };
 }
 

@@ -1,7 +1,6 @@
-import type { AedesPublishPacket, Client } from 'aedes';
+import type { Client } from 'aedes';
 import { afterEach, describe, expect, it } from 'vitest';
-import { forward } from '../../src/broker/forwarding.ts';
-import type { Sessions } from '../../src/broker/sessions/index.ts';
+import { isWanted } from '../../src/broker/forwarding.ts';
 import { message } from '../log/support.ts';
 import { type LocalGateway, startLocalGateway } from '../support/local-gateway.ts';
 import { Wire } from './wire.ts';
@@ -38,17 +37,35 @@ async function there(wire: Wire): Promise<number> {
   return wire.got.filter(({ cmd }) => cmd === 'publish').length;
 }
 
+const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
+
+/** Has `wire`, which subscribes to `fill`, read nothing until the broker finds that it does not. */
+async function fill(gateway: LocalGateway, wire: Wire): Promise<void> {
+  wire.socket.pause();
+  const payload = Buffer.alloc(60_000);
+  while ((gateway.metrics.value('holdfast_mqtt_publishes_dropped_total') ?? 0) === 0) {
+    gateway.pipeline.publish({ ...message('', 'fill', { qos: 0 }), payload }, () => undefined);
+    await turn();
+  }
+}
+
+/** The next `count` payloads of topics that begin with `prefix`. */
+async function from(wire: Wire, prefix: string, count: number): Promise<string[]> {
+  const texts: string[] = [];
+  while (texts.length < count) {
+    const { topic, payload } = await wire.next('publish');
+    if (topic.startsWith(prefix)) texts.push(`${payload}`);
+  }
+  return texts;
+}
+
 describe('what waited for a session', () => {
   it('is not forgotten where its client is being closed, which leaves no subscription to aedes', () => {
-    const packet = { brokerId: 'log', brokerCounter: 5n, messageId: 3, qos: 1, topic: 'a', dup: false };
-    const sent = (closed: boolean) =>
-      forward(
-        { get: () => ({}) } as unknown as Sessions,
-        { id: 'w', clean: false, closed, subscriptions: {}, conn: {} } as unknown as Client,
-        { ...packet } as unknown as AedesPublishPacket,
-      );
-    expect(sent(false)).toBeNull();
-    expect(sent(true)).not.toBeNull();
+    const wanted = (closed: boolean, subscriptions: object = {}) =>
+      isWanted({ closed, subscriptions } as unknown as Client, { topic: 'a', dup: false });
+    expect(wanted(false)).toBe(false);
+    expect(wanted(true)).toBe(true);
+    expect(wanted(false, { '+': { qos: 0 } })).toBe(true);
   });
 });
 
@@ -118,5 +135,35 @@ describe('the window of a subscriber', () => {
     const { wire } = await Wire.open(gateway, 'w');
     const texts = await wire.messages(500, false);
     expect(texts.map((text) => text.replace(/\/.*/, ''))).toEqual(Array.from({ length: 500 }, (_, n) => `${n}`));
+  });
+
+  it.each([false, true])(
+    'comes behind what filled the socket, with nothing to acknowledge, clean session %s',
+    async (clean) => {
+      const gateway = await started();
+      const { wire } = await Wire.open(gateway, 'w', clean);
+      await wire.subscribe('#', 1);
+      await fill(gateway, wire);
+      await publish(gateway, 'a', 3);
+      wire.socket.resume();
+      expect(await from(wire, 'a', 3)).toEqual(['0', '1', '2']);
+    },
+  );
+
+  it('gets all retained messages of QoS 0, though it does not read when it subscribes', async () => {
+    const gateway = await started();
+    for (let n = 0; n < 100; n++) {
+      await new Promise<void>((resolve) =>
+        gateway.pipeline.publish(message(`${n}`, `r/${n}`, { qos: 0, retain: true }), () => resolve()),
+      );
+    }
+    const { wire } = await Wire.open(gateway, 'w');
+    await wire.subscribe('fill', 0);
+    await fill(gateway, wire);
+    wire.send({ cmd: 'subscribe', messageId: 2, subscriptions: [{ topic: 'r/#', qos: 1 }] });
+    while (gateway.broker.subscriptions('w@app').length < 2) await turn();
+    await turn();
+    wire.socket.resume();
+    expect((await from(wire, 'r/', 100)).sort()).toEqual(Array.from({ length: 100 }, (_, n) => `${n}`).sort());
   });
 });

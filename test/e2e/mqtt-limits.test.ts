@@ -74,7 +74,7 @@ describe('connections above the rate', () => {
   });
 
   it('that never send a CONNECT do not keep others out, ten thousand of them', { timeout: 60_000 }, async () => {
-    const { daemon, port, rest } = await started('');
+    const { daemon, port } = await started('');
     const first = await client(port);
     const before = daemon.memory;
     const sockets = Array.from({ length: 10_000 }, () => {
@@ -93,7 +93,6 @@ describe('connections above the rate', () => {
     );
     await first.ping();
     expect(daemon.memory - before).toBeLessThan(80 * MiB);
-    expect(await metric(rest, 'holdfast_mqtt_connections_refused_total')).toBeGreaterThan(1_000);
     for (const socket of sockets) socket.destroy();
     await eventually(
       () =>

@@ -97,6 +97,8 @@ export async function* backlog(
   max: number,
   expired: (entry: EntryRow) => boolean,
 ): AsyncGenerator<BacklogPacket> {
+  // taken over before it began
+  if (session.owner !== undefined && session.owner !== client) return;
   session.live = undefined;
   session.behind = false;
   session.others.clear();

@@ -1,4 +1,5 @@
 import { type QoS, type StoredMessage, TopicTree } from '../../domain/index.ts';
+import type { Content } from './codec.ts';
 import type { SessionDeps } from './options.ts';
 import { contentOf, SessionQueues } from './queues.ts';
 import { type EntryRow, IncomingRow, SubscriptionRow, type WatermarkRow, WillRow } from './rows.ts';
@@ -15,6 +16,8 @@ export class Sessions {
   readonly #sessions = new Map<string, Session>();
   readonly #tree = new TopicTree<SubscriptionRow>();
   readonly #wills = new Map<string, WillRow>();
+  /** Told of each message once it is queued, and for which sessions, in the order of ids. */
+  onQueued: ((message: Content, sessions: Iterable<Session>) => void) | undefined;
   /** Sessions that were given up since nobody came back to them. */
   expired = 0;
   /** QoS 2 handshakes of clients without a session. */
@@ -179,7 +182,9 @@ export class Sessions {
       const sessions = this.#matching(message.topic, message.qos);
       if (sessions.size > 0) {
         this.#deps.log.require(message.id);
-        this.queues.add(contentOf(message), sessions);
+        const content = contentOf(message);
+        this.queues.add(content, sessions);
+        this.onQueued?.(content, sessions.keys());
       }
     }
     this.watermark.at = message.id + 1n;

@@ -92,7 +92,7 @@ conformance('CONNECT and CONNACK', (statement) => {
   });
 
   statement(
-    'MQTT-3.1.2-4, 3.2.2-2, 3.2.2-3 a session is kept with clean session 0, and CONNACK says so',
+    'MQTT-3.1.2-4, 3.1.3-2, 3.1.4-3, 3.2.2-2, 3.2.2-3, 4.1.0-2 a session is kept with clean session 0, and CONNACK says so',
     async (peer) => {
       const clientId = unique('s');
       const first = await peer.connect({ clientId, clean: false });
@@ -114,7 +114,7 @@ conformance('CONNECT and CONNACK', (statement) => {
   });
 
   statement(
-    'MQTT-3.1.2-6, 3.2.2-1 clean session 1 discards what was there, and says session present 0',
+    'MQTT-3.1.2-6, 3.1.4-3, 3.2.2-1 clean session 1 discards what was there, and says session present 0',
     async (peer) => {
       const clientId = unique('s');
       const first = await peer.client({ clientId, clean: false });
@@ -178,7 +178,7 @@ conformance('CONNECT and CONNACK', (statement) => {
     await isCut(peer, connectOf({ flags: 6 }, 'topic', 0, 9, 1));
   });
 
-  statement('MQTT-3.1.2-9, 3.1.3-11 a will payload may be empty, and a will of every QoS is kept to', async (peer) => {
+  statement('MQTT-3.1.2-9 (§3.1.3.3) a will payload may be empty, and a will of every QoS is kept to', async (peer) => {
     const topic = unique('will/');
     const watcher = await peer.client();
     await watcher.subscribe(`${topic}/#`, 2);
@@ -211,10 +211,13 @@ conformance('CONNECT and CONNACK', (statement) => {
     await isCut(peer, connectOf({ flags: 6 }, 0, 2, 0xc3, 0x28, 'x'));
   });
 
-  statement('MQTT-3.1.2-18, 3.1.2-20 a user name or password without its flag ends the connection', async (peer) => {
-    await isCut(peer, connectOf({ flags: 2 }, 'user'));
-    await isCut(peer, connectOf({ flags: 0x82 }, 'user', 'password'));
-  });
+  statement(
+    'MQTT-3.1.2-18, 3.1.2-20, 3.1.3-1, 3.1.4-1 a user name or password without its flag ends the connection',
+    async (peer) => {
+      await isCut(peer, connectOf({ flags: 2 }, 'user'));
+      await isCut(peer, connectOf({ flags: 0x82 }, 'user', 'password'));
+    },
+  );
 
   statement('MQTT-3.1.2-19, 3.1.2-21 a flag without its user name or password ends the connection', async (peer) => {
     await isCut(peer, connectOf({ flags: 0x82 }));
@@ -225,11 +228,11 @@ conformance('CONNECT and CONNACK', (statement) => {
     await isCut(peer, connectOf({ flags: 0x42 }, 'password'));
   });
 
-  statement('MQTT-3.1.3-11 (user name) one that is no UTF-8 ends the connection', async (peer) => {
+  statement('MQTT-3.1.3-11 a user name that is no UTF-8 ends the connection', async (peer) => {
     await isCut(peer, connectOf({ flags: 0x82 }, 0, 2, 0xff, 0xfe));
   });
 
-  statement('MQTT-3.1.3-12 (§3.1.3.5) a password is bytes: any, and none', async (peer) => {
+  statement('MQTT 3.1.1 §3.1.3.5 a password is bytes: any, and none', async (peer) => {
     for (const password of [Buffer.from([0, 2, 0xff, 0]), Buffer.from([0, 0])]) {
       const raw = await answer(peer, connectOf({ flags: 0xc2 }, 'stranger', password));
       expect(codeOf(raw)).toBe(0);
@@ -280,7 +283,7 @@ conformance('CONNECT and CONNACK', (statement) => {
     }
   });
 
-  statement('MQTT-3.1.3-6, 3.1.3-7 an empty client id is taken with clean session 1, and is unique', async (peer) => {
+  statement('MQTT-3.1.3-6 an empty client id is taken with clean session 1, and is unique', async (peer) => {
     const [one, other] = [await peer.client({ clientId: '' }), await peer.client({ clientId: '' })];
     await one.ping();
     await other.ping();
@@ -332,7 +335,7 @@ conformance('CONNECT and CONNACK', (statement) => {
     expect([...back.bytes.subarray(0, 4)]).toEqual([0x20, 2, 1, 0]);
   });
 
-  statement('MQTT-3.1.4-5 (§3.1.4) packets sent right behind CONNECT, before CONNACK, are handled', async (peer) => {
+  statement('MQTT 3.1.1 §3.1.4 packets sent right behind CONNECT, before CONNACK, are handled', async (peer) => {
     const topic = unique('early/');
     const raw = peer.dial();
     raw.raw(
@@ -347,6 +350,41 @@ conformance('CONNECT and CONNACK', (statement) => {
     await raw.next('suback');
     await raw.next('puback');
     expect(raw.bytes[0]).toBe(0x20);
+  });
+
+  statement('MQTT-3.1.4-5 nothing of what follows a CONNECT that is refused is done', async (peer) => {
+    const topic = unique('refused/');
+    const watcher = await peer.client();
+    await watcher.subscribe(topic, 1);
+    const raw = peer.dial();
+    raw.raw(
+      Buffer.concat([
+        connectOf({ flags: 0, clientId: '' }),
+        packetOf(0x33, topic, 0, 1, Buffer.from('x')),
+        packetOf(0x82, 0, 2, topic, 1),
+      ]),
+    );
+    await raw.closed();
+    expect([...raw.bytes]).toEqual([0x20, 2, 0, 2]);
+    expect(await watcher.before()).toEqual([]);
+    await watcher.subscribe(topic, 1);
+    expect(await watcher.before()).toEqual([]);
+  });
+
+  statement('MQTT-3.1.2-12 a client that comes back without a will leaves none', async (peer) => {
+    const topic = unique('will/');
+    const watcher = await peer.client();
+    await watcher.subscribe(topic, 1);
+    const clientId = unique('w');
+    const will = { topic, payload: Buffer.from('gone'), qos: 1 as const, retain: false };
+    const first = await peer.client({ clientId, will });
+    await first.disconnect();
+    const again = await peer.client({ clientId });
+    again.vanish();
+    const witness = await peer.client({ will: { ...will, payload: Buffer.from('witness') } });
+    witness.vanish();
+    expect(`${(await watcher.messages(1))[0]?.payload}`).toBe('witness');
+    expect(await watcher.before()).toEqual([]);
   });
 
   statement('MQTT-3.2.2-4, 3.2.2-5 a refusal says session present 0 and closes', async (peer) => {

@@ -16,7 +16,7 @@ const overlong = Buffer.from([0xc0, 0xaf]);
 const lengthed = (bytes: Buffer) => bytesOf(bytes.length >> 8, bytes.length & 255, bytes);
 
 conformance('the format of packets', (statement) => {
-  statement('MQTT-2.2.1 the reserved packet types 0 and 15 end the connection', async (peer) => {
+  statement('MQTT 3.1.1 §2.2.1 the reserved packet types 0 and 15 end the connection', async (peer) => {
     for (const type of [0x00, 0xf0]) await isCut(peer, packetOf(type));
     await isCut(peer, packetOf(0xf0, 0, 0));
   });
@@ -32,7 +32,7 @@ conformance('the format of packets', (statement) => {
     { notMosquitto: 'takes SUBACK, UNSUBACK and PINGRESP' },
   );
 
-  statement('MQTT-2.2.2-2 reserved packet types end the connection before CONNECT, too', async (peer) => {
+  statement('MQTT 3.1.1 §2.2.1 reserved packet types end the connection before CONNECT, too', async (peer) => {
     for (const type of [0x00, 0xf0, 0x20]) {
       const raw = peer.dial();
       raw.raw(packetOf(type, 0, 0));
@@ -80,7 +80,7 @@ conformance('the format of packets', (statement) => {
     { notMosquitto: 'does not look at them' },
   );
 
-  statement('MQTT-2.2.3 a remaining length of more than four bytes ends the connection', async (peer) => {
+  statement('MQTT 3.1.1 §2.2.3 a remaining length of more than four bytes ends the connection', async (peer) => {
     await isCut(peer, Buffer.from([0x30, 0xff, 0xff, 0xff, 0xff, 0x01]));
     const raw = peer.dial();
     raw.raw(0x10, 0xff, 0xff, 0xff, 0xff, 0x01);
@@ -97,7 +97,7 @@ conformance('the format of packets', (statement) => {
     },
   );
 
-  statement('MQTT-2.3.1-1 acknowledgements with packet identifier 0 end the connection', async (peer) => {
+  statement('MQTT-2.3.1-6, 4.8.0-1 acknowledgements with packet identifier 0 end the connection', async (peer) => {
     for (const type of [0x40, 0x50, 0x62, 0x70]) await isCut(peer, packetOf(type, 0, 0));
   });
 
@@ -144,7 +144,7 @@ conformance('the format of packets', (statement) => {
     { notMosquitto: 'leaves the rest of it unread' },
   );
 
-  statement('MQTT-1.5.3-1 ill-formed UTF-8 in a topic ends the connection', async (peer) => {
+  statement('MQTT-1.5.3-1, 3.3.2-1 ill-formed UTF-8 in a topic ends the connection', async (peer) => {
     for (const wrong of [malformed, surrogate, overlong]) {
       const text = lengthed(wrong);
       await isCut(peer, packetOf(0x30, text));
@@ -152,11 +152,11 @@ conformance('the format of packets', (statement) => {
     }
   });
 
-  statement('MQTT-1.5.3-1 ill-formed UTF-8 in UNSUBSCRIBE ends the connection', async (peer) => {
+  statement('MQTT-1.5.3-1, 3.10.3-1 ill-formed UTF-8 in UNSUBSCRIBE ends the connection', async (peer) => {
     for (const wrong of [malformed, surrogate]) await isCut(peer, packetOf(0xa2, 0, 1, lengthed(wrong)));
   });
 
-  statement('MQTT-1.5.3-2 U+0000 in a topic, filter or client id ends the connection', async (peer) => {
+  statement('MQTT-1.5.3-2, 4.7.3-2 U+0000 in a topic, filter or client id ends the connection', async (peer) => {
     const text = bytesOf('a\u0000b');
     await isCut(peer, packetOf(0x30, text));
     await isCut(peer, packetOf(0x82, 0, 1, text, 0));
@@ -176,7 +176,7 @@ conformance('the format of packets', (statement) => {
     expect([one?.topic, `${one?.payload}`]).toEqual([topic, 'with']);
   });
 
-  statement('MQTT-1.5.3 characters of two, three and four bytes go through unchanged', async (peer) => {
+  statement('MQTT 3.1.1 §1.5.3 characters of two, three and four bytes go through unchanged', async (peer) => {
     const raw = await peer.client();
     const topic = `ä/汉/😀/${unique('u')}`;
     await raw.subscribe(topic, 1);

@@ -24,7 +24,7 @@ conformance('PUBLISH', (statement) => {
     { notMosquitto: 'takes it' },
   );
 
-  statement('MQTT-3.3.1-1, 3.3.1-3 the DUP flag of a publisher is not passed on', async (peer) => {
+  statement('MQTT-3.3.1-3 the DUP flag of a publisher is not passed on', async (peer) => {
     const raw = await peer.client();
     const topic = unique('dup/');
     await raw.subscribe(topic, 1);
@@ -41,7 +41,7 @@ conformance('PUBLISH', (statement) => {
     await isCut(peer, packetOf(0x30, '', Buffer.from('x')));
   });
 
-  statement('MQTT-3.3.2-1 (§3.3.3) a payload may be empty and is any bytes', async (peer) => {
+  statement('MQTT 3.1.1 §3.3.3 a payload may be empty and is any bytes', async (peer) => {
     const raw = await peer.client();
     const topic = unique('bytes/');
     await raw.subscribe(topic, 1);
@@ -73,7 +73,7 @@ conformance('PUBLISH', (statement) => {
     },
   );
 
-  statement('MQTT-3.3.1-5 the last one replaces those before it, whatever its QoS', async (peer) => {
+  statement('MQTT-3.3.1-5, 3.3.1-7 the last one replaces those before it, whatever its QoS', async (peer) => {
     for (const qos of [0, 1, 2] as const) {
       const topic = unique('kept/');
       const sender = await peer.client();
@@ -122,7 +122,7 @@ conformance('PUBLISH', (statement) => {
     expect(await late.before()).toEqual([]);
   });
 
-  statement('MQTT-3.3.2-3 (§3.3.2) a publisher that subscribes gets its own messages', async (peer) => {
+  statement('MQTT-4.5.0-1 a publisher that subscribes gets its own messages', async (peer) => {
     const raw = await peer.client();
     const topic = unique('own/');
     await raw.subscribe(topic, 0);
@@ -169,7 +169,7 @@ async function burst(raw: Raw, topic: string, qos: 1 | 2): Promise<void> {
 }
 
 conformance('delivery', (statement) => {
-  statement('MQTT-4.3.2-2, 4.6.0-2 QoS 1 is acknowledged, in the order in which it came', async (peer) => {
+  statement('MQTT-3.3.4-1, 4.3.2-2, 4.6.0-2 QoS 1 is acknowledged, in the order in which it came', async (peer) => {
     const raw = await peer.client();
     await burst(raw, unique('burst/'), 1);
   });
@@ -200,7 +200,7 @@ conformance('delivery', (statement) => {
     expect((await raw.messages(2)).map(text)).toEqual(['one', 'two']);
   });
 
-  statement('MQTT-3.6.4-1, 4.3.3-2 PUBREL of an unknown identifier, and one sent again, is completed', async (peer) => {
+  statement('MQTT-4.3.3-2 PUBREL of an unknown identifier, and one sent again, is completed', async (peer) => {
     const raw = await peer.client();
     for (let n = 0; n < 2; n++) {
       raw.raw(packetOf(0x62, 0, 77));
@@ -236,6 +236,41 @@ conformance('delivery', (statement) => {
     const ids = (await raw.messages(10, false)).map(({ messageId }) => messageId);
     expect(new Set(ids).size).toBe(10);
     expect(ids.every((id) => id !== undefined && id > 0)).toBe(true);
+  });
+
+  statement('MQTT-2.3.1-5 a message of QoS 0 comes without an identifier', async (peer) => {
+    const raw = await peer.client();
+    const topic = unique('none/');
+    await raw.subscribe(topic, 1);
+    await raw.publish(topic, 'x');
+    await raw.messages(1);
+    expect(raw.bytes.includes(packetOf(0x30, topic, Buffer.from('x')))).toBe(true);
+  });
+
+  statement('MQTT-4.3.2-2 after PUBACK the same identifier is a new message, DUP or not', async (peer) => {
+    const raw = await peer.client();
+    const topic = unique('new/');
+    await raw.subscribe(topic, 1);
+    const sender = await peer.client();
+    for (const [text, dup] of [['a', false] as const, ['b', false] as const, ['c', true] as const]) {
+      sender.send({ cmd: 'publish', topic, payload: text, qos: 1, retain: false, dup, messageId: 7 });
+      expect((await sender.next('puback')).messageId).toBe(7);
+    }
+    expect((await raw.messages(3)).map(({ payload }) => `${payload}`)).toEqual(['a', 'b', 'c']);
+  });
+
+  statement('MQTT-4.6.0-4 PUBREL come in the order of the PUBREC that they answer', async (peer) => {
+    const raw = await peer.client({ clientId: unique('s'), clean: false });
+    const topic = unique('rel/');
+    await raw.subscribe(topic, 2);
+    const sender = await peer.client();
+    for (let n = 0; n < 4; n++) await sender.publish(topic, `${n}`, { qos: 2 });
+    const ids = (await raw.messages(4, false)).map(({ messageId = 0 }) => messageId);
+    const order = [2, 0, 3, 1].map((at) => ids[at] ?? 0);
+    raw.raw(...order.flatMap((messageId) => [0x50, 2, messageId >> 8, messageId & 255]));
+    const released: number[] = [];
+    while (released.length < 4) released.push((await raw.next('pubrel')).messageId ?? 0);
+    expect(released).toEqual(order);
   });
 
   statement('MQTT-4.3.3-1 QoS 2 to a subscriber: PUBLISH, PUBREC, PUBREL, PUBCOMP', async (peer) => {
@@ -312,7 +347,7 @@ conformance('delivery', (statement) => {
     expect(got.some(({ dup }) => dup)).toBe(false);
   });
 
-  statement('MQTT-4.5.0-1, 4.6.0-6 a topic is ordered, for every QoS and every subscriber', async (peer) => {
+  statement('MQTT-4.5.0-1, 4.6.0-5, 4.6.0-6 a topic is ordered, for every QoS and every subscriber', async (peer) => {
     const topic = unique('order/');
     const subscribers = await Promise.all([0, 1, 2].map(() => peer.client()));
     for (const [qos, raw] of subscribers.entries()) await raw.subscribe(topic, qos as 0 | 1 | 2);
@@ -326,7 +361,7 @@ conformance('delivery', (statement) => {
   });
 
   statement(
-    'MQTT-4.3.2-2, 3.1.2-4 after a kill -9 no acknowledged message, subscription, retained message or handshake is lost',
+    'MQTT-4.1.0-1, 4.3.2-2, 3.1.2-4 after a kill -9 no acknowledged message, subscription, retained message or handshake is lost',
     async (peer) => {
       const clientId = unique('s');
       const topic = unique('kill/');

@@ -86,7 +86,7 @@ conformance('SUBSCRIBE and UNSUBSCRIBE', (statement) => {
   );
 
   statement(
-    'MQTT-3.8.4-5 the same filter twice in one SUBSCRIBE has a code each; the last one counts',
+    'MQTT-3.8.4-4, 3.8.4-5 the same filter twice in one SUBSCRIBE has a code each; the last one counts',
     async (peer) => {
       const raw = await peer.client();
       const topic = unique('twice/');
@@ -190,7 +190,7 @@ conformance('SUBSCRIBE and UNSUBSCRIBE', (statement) => {
   });
 
   statement(
-    'MQTT-4.7.1-1 … 4.7.3-4 every filter of the table matches as the standard has it',
+    'MQTT-3.3.2-3, 4.5.0-1, 4.7.1-2, 4.7.1-3, 4.7.2-1, 4.7.3-4 every filter of the table matches as the standard has it',
     async (peer) => {
       const sender = await peer.client();
       for (const [filter, topic, matches] of table) {
@@ -206,7 +206,7 @@ conformance('SUBSCRIBE and UNSUBSCRIBE', (statement) => {
   );
 
   statement(
-    'MQTT-4.7.1-1 … 4.7.3-4 the table holds for retained messages, too',
+    'MQTT-3.3.1-6, 4.7.2-1, 4.7.3-4 the table holds for retained messages, too',
     async (peer) => {
       const sender = await peer.client();
       for (const [filter, topic, matches] of table) {
@@ -293,5 +293,36 @@ conformance('SUBSCRIBE and UNSUBSCRIBE', (statement) => {
     await sender.publish(topic, 'x', { qos: 1 });
     const back = await peer.client({ clientId, clean: false });
     expect(await back.before()).toEqual([]);
+  });
+
+  statement('MQTT-3.10.4-3 what is under way is delivered to its end after UNSUBSCRIBE', async (peer) => {
+    const clientId = unique('s');
+    const topic = unique('un/');
+    const raw = await peer.client({ clientId, clean: false });
+    await raw.subscribe(topic, 2);
+    const sender = await peer.client();
+    await sender.publish(topic, 'two', { qos: 2 });
+    await sender.publish(topic, 'one', { qos: 1 });
+    const [two, one] = await raw.messages(2, false);
+    await raw.unsubscribe(topic);
+    raw.send({ cmd: 'pubrec', messageId: two?.messageId ?? 0 });
+    expect((await raw.next('pubrel')).messageId).toBe(two?.messageId);
+    raw.send({ cmd: 'pubcomp', messageId: two?.messageId ?? 0 });
+    await raw.ping();
+    raw.vanish();
+    const back = await peer.client({ clientId, clean: false });
+    expect(await back.messages(1)).toMatchObject([{ messageId: one?.messageId, dup: true, qos: 1 }]);
+    expect(await back.before()).toEqual([]);
+  });
+
+  statement('MQTT-3.8.4-3 a change of its QoS interrupts nothing: what waits comes, too', async (peer) => {
+    const raw = await peer.client({ clientId: unique('s'), clean: false });
+    const topic = unique('flow/');
+    await raw.subscribe(topic, 1);
+    const sender = await peer.client();
+    for (let n = 0; n < 30; n++) await sender.publish(topic, `${n}`, { qos: 1 });
+    await raw.subscribe(topic, 0);
+    const texts = (await raw.messages(30)).map(({ payload }) => `${payload}`);
+    expect(texts).toEqual(Array.from({ length: 30 }, (_, n) => `${n}`));
   });
 });
