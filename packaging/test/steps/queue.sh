@@ -35,11 +35,12 @@ keep_queue() {
   check "$suite: it stops" in_box systemctl stop holdfast.service
   same "$suite: in order" success "$(property Result)"
   has "$suite: with everything closed" 'holdfast has stopped' "$(journal --lines 6)"
-  other_format 2
+  other_format 3
   in_box systemctl start holdfast.service >/dev/null 2>&1 || true
-  has "$suite: a store of a later version is refused in clear words" 'the log is in format 2' "$(journal --lines 20)"
+  has "$suite: a store of a later version is refused in clear words" 'is in format 3, and this version of holdfast knows format 2' "$(journal --lines 20)"
+  same "$suite: and not tried again and again" 'failed 78' "$(sleep 3 && property ActiveState) $(property ExecMainStatus)"
   in_box systemctl stop holdfast.service
-  other_format 1
+  other_format 2
   check "$suite: and opened as before by that version" in_box systemctl start holdfast.service
   printf 'coap = 5\n' >"$box/etc/holdfast/conf.d/99-wrong.toml"
   in_box systemctl restart holdfast.service >/dev/null 2>&1 || true
@@ -56,7 +57,7 @@ import { createRequire } from 'node:module';
 const [, , root, directory, format] = process.argv;
 const { ClassicLevel } = createRequire(`${root}/package.json`)('classic-level');
 const db = new ClassicLevel(directory);
-await db.put('mformat', format, { sync: true });
+for (const key of ['mformat', 'mformat2']) await db.put(key, format, { sync: true });
 await db.close();
 JS
   chown -R --reference="$box/var/lib/holdfast" "$box/var/lib/holdfast"
