@@ -106,7 +106,7 @@ async function look(directory: string, buffer: number, said: Said) {
  */
 function mayNeedRepair(reason: string, sound: boolean, onFsync: EntriesOnFsync, tail: Tail): boolean {
   if (!sound) return true;
-  if (reason.includes('missing files')) return onFsync === 'journals';
+  if (/missing files|\.(?:ldb|sst) is missing/.test(reason)) return onFsync === 'journals';
   return reason.includes('checksum mismatch') && tail !== 'torn';
 }
 
