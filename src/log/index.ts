@@ -66,6 +66,7 @@ export type { EventPage, Events } from './events.ts';
 export type { Committed } from './gathering.ts';
 export type { StateChange } from './kept.ts';
 export { Log } from './log.ts';
+export { newestOf } from './notes.ts';
 export { isFinal } from './opening.ts';
 export type { LogDeps, LogOptions } from './options.ts';
 export type { LogPage } from './reader.ts';

@@ -218,9 +218,8 @@ export class Segments {
     return { records, bytes, qos0: { records: qos0Records, bytes: qos0Bytes }, oldest };
   }
 
-  /** What waits for a reader at `at`: without what it has got beyond, and QoS 0 below `shed`. */
-  waiting({ at, done, shed }: Pick<QueueBound, 'at' | 'done' | 'shed'>): Waiting {
-    const all = this.after(at);
+  /** What waits for a reader at `at`: without what it has got beyond, and QoS 0 below `shed`. `all`: of `after(at)`. */
+  waiting({ at, done, shed }: Pick<QueueBound, 'at' | 'done' | 'shed'>, all = this.after(at)): Waiting {
     let { records, bytes } = all;
     const without = (less: Amount, not: Amount) => {
       records -= less.records - not.records;
@@ -274,8 +273,9 @@ export class Segments {
 
   /** Whether what waits for `queue` is more than it may be. */
   exceeds(queue: QueueBound): boolean {
-    const { bytes, messages } = this.waiting(queue);
-    const { maxBytes, maxRecords, at } = queue;
-    return bytes > maxBytes || messages > maxRecords || this.after(at).bytes > maxBytes * heldBeyond;
+    const held = this.after(queue.at);
+    const { bytes, messages } = this.waiting(queue, held);
+    const { maxBytes, maxRecords } = queue;
+    return bytes > maxBytes || messages > maxRecords || held.bytes > maxBytes * heldBeyond;
   }
 }

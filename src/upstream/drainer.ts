@@ -45,7 +45,6 @@ interface Run {
   readonly lanes: Lanes;
   readonly pace: Pace;
   readonly echo: EchoFilter | undefined;
-  readonly limit: number;
   /** Ids below were logged before the link came up. */
   readonly backlogEnd: bigint;
   readonly again: Sent[];
@@ -107,7 +106,6 @@ export class Drainer implements Deliverer {
       }),
       pace: new Pace(replay, random, clock.monotonic()),
       echo,
-      limit,
       backlogEnd: log.next,
       again: [],
       ackCheck: clock.every('upstream ack timeout', Math.max(100, ackTimeout / 4), () => this.#checkAcks(run)),

@@ -1,4 +1,4 @@
-import { ratios, row } from '../measure.js';
+import { ratios, row, spread } from '../measure.js';
 import { contenders, floor, libcoap } from '../peers.js';
 
 /**
@@ -44,18 +44,12 @@ export async function fanout(bench) {
         rows.push(
           row(`${name}: ${kind} to ${observers}, notifications/s`, all(name, rate), {
             digits: 0,
-            note: `${
-              row(
-                '',
-                all(name, (one) => one.cpuUs),
-                { digits: 1 },
-              ).value
-            } µs of CPU; p99 ${
-              row(
-                '',
-                all(name, (one) => one.delivery.p99),
-              ).value
-            } ms${missing > 0 ? `; ${missing} MISSING` : ''}`,
+            note: `${spread(
+              all(name, (one) => one.cpuUs),
+              1,
+            )} µs of CPU; p99 ${spread(
+              all(name, (one) => one.delivery.p99),
+            )} ms${missing > 0 ? `; ${missing} MISSING` : ''}`,
           }),
         );
       }

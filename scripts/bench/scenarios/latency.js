@@ -1,5 +1,5 @@
 import { freePort, status, until } from '../bench.js';
-import { ratios, row } from '../measure.js';
+import { ratios, row, spread } from '../measure.js';
 import { coapOnly, mosquitto } from '../peers.js';
 import { upstream } from './modes.js';
 
@@ -50,7 +50,7 @@ export async function latency(bench) {
       rows.push(
         row(`${name} at ${rate}/s: median to the subscriber upstream, ms`, all(name, 'p50'), {
           digits: 3,
-          note: `p99 ${row('', all(name, 'p99')).value}; ${row('', all(name, 'cpuUs'), { digits: 0 }).value} µs of CPU; ${Math.max(0, ...all(name, 'missing'))} missing`,
+          note: `p99 ${spread(all(name, 'p99'))}; ${spread(all(name, 'cpuUs'), 0)} µs of CPU; ${Math.max(0, ...all(name, 'missing'))} missing`,
         }),
       );
     rows.push(

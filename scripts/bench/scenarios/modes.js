@@ -1,5 +1,5 @@
 import { freePort } from '../bench.js';
-import { ratios, row } from '../measure.js';
+import { ratios, row, spread } from '../measure.js';
 import { asked, coapOnly, floor, mosquitto } from '../peers.js';
 
 /**
@@ -33,7 +33,7 @@ export async function modes(bench) {
         rows.push(
           row(`link ${link}, ${mode}, ${clients} clients: publishes/s`, all('holdfast', 'rate'), {
             digits: 0,
-            note: `echo × ${row('', ratios(all('holdfast', 'rate'), all('echo', 'rate'))).value}; p99 ${row('', p99).value} ms; ${row('', all('holdfast', 'cpuUs'), { digits: 1 }).value} µs of CPU`,
+            note: `echo × ${spread(ratios(all('holdfast', 'rate'), all('echo', 'rate')))}; p99 ${spread(p99)} ms; ${spread(all('holdfast', 'cpuUs'), 1)} µs of CPU`,
           }),
         );
       }

@@ -1,5 +1,5 @@
 import { freePort } from '../bench.js';
-import { ratios, row } from '../measure.js';
+import { ratios, row, spread } from '../measure.js';
 import { mosquitto, mqttOnly } from '../peers.js';
 
 const shapes = {
@@ -48,23 +48,12 @@ export async function mqtt(bench) {
             all(name, (one) => one.rate),
             {
               digits: 0,
-              note: `${
-                row(
-                  '',
-                  all(name, (one) => one.cpuUs),
-                  { digits: 1 },
-                ).value
-              } µs of CPU; p99 ${
-                row(
-                  '',
-                  all(name, (one) => one.delivery.p99),
-                ).value
-              } ms; generator ${
-                row(
-                  '',
-                  all(name, (one) => one.cpuShare),
-                ).value
-              } of a core${missing > 0 ? `; ${missing} MISSING` : ''}`,
+              note: `${spread(
+                all(name, (one) => one.cpuUs),
+                1,
+              )} µs of CPU; p99 ${spread(all(name, (one) => one.delivery.p99))} ms; generator ${spread(
+                all(name, (one) => one.cpuShare),
+              )} of a core${missing > 0 ? `; ${missing} MISSING` : ''}`,
             },
           ),
         );

@@ -1,5 +1,5 @@
 import { freePort } from '../bench.js';
-import { median, ratios, row } from '../measure.js';
+import { median, ratios, row, spread } from '../measure.js';
 import { asked, coapOnly, floor, libcoap, mosquitto, mqttOnly } from '../peers.js';
 import { throttle } from '../throttle.js';
 
@@ -40,12 +40,7 @@ async function coap(bench, held, slow) {
     rows.push(
       row(`${name}: requests/s, 64 clients`, all(name, 'rate'), {
         digits: 0,
-        note: `${row('', all(name, 'cpuUs'), { digits: 1 }).value} µs of CPU; p99 ${
-          row(
-            '',
-            seen[name].map((one) => one.latency.p99),
-          ).value
-        } ms`,
+        note: `${spread(all(name, 'cpuUs'), 1)} µs of CPU; p99 ${spread(seen[name].map((one) => one.latency.p99))} ms`,
       }),
     );
   for (const name of names.slice(0, -1))
@@ -111,12 +106,7 @@ async function mqtt(bench, held, slow) {
     ...names.map((name) =>
       row(`${name}: MQTT QoS 1, 50 publishers to one subscriber, messages/s`, all(name, 'rate'), {
         digits: 0,
-        note: `p99 ${
-          row(
-            '',
-            seen[name].map((one) => one.delivery.p99),
-          ).value
-        } ms`,
+        note: `p99 ${spread(seen[name].map((one) => one.delivery.p99))} ms`,
       }),
     ),
     row('MQTT against mosquitto', ratios(all('holdfast', 'rate'), all('mosquitto', 'rate'))),

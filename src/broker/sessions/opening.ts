@@ -1,5 +1,5 @@
 import { HoldfastError, reasonOf } from '../../base/index.ts';
-import { isDisk, type Store, type StoreOpening } from '../../log/index.ts';
+import { isDisk, newestOf, type Store, type StoreOpening } from '../../log/index.ts';
 import { latest, prefix, seal, unseal } from './codec.ts';
 
 const formatKey = Buffer.from(prefix.format);
@@ -34,9 +34,7 @@ export async function noteFormat(store: Store): Promise<void> {
 }
 
 async function formatOf(store: Store): Promise<number> {
-  let sealed: Buffer | undefined;
-  const range = { gte: formatKey, lt: Buffer.concat([formatKey, Buffer.from([0])]) };
-  for await (const [, value] of store.entries(range)) sealed = value;
+  const sealed = await newestOf(store, formatKey);
   // one that is damaged is no reason to refuse
   const text = sealed === undefined ? '' : (unseal(formatKey, sealed)?.toString('latin1') ?? '');
   const format = /^\d{1,9}$/.test(text) ? Number(text) : 1;
