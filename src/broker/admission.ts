@@ -2,6 +2,7 @@ import type { Aedes, AedesOptions, AuthenticateError, Client } from 'aedes';
 import { HoldfastError, reasonOf } from '../base/index.ts';
 import type { AccessRules, Authenticator, Connection, ConnectionRegistry, Identity } from '../connections/index.ts';
 import { type EndReason, fullClientId, type GatewayEvent, type Message, topicFilterProblem } from '../domain/index.ts';
+import type { Sessions } from '../sessions/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
 import { addressOf, type ConnectRequest, factsOf, hostOf, type NetworkStream } from './facts.ts';
 import { connectedClient, idOf, isBlocked, isWanted, type RetainedIds, subscriptionsOf } from './forwarding.ts';
@@ -9,7 +10,6 @@ import type { Hub } from './hub.ts';
 import { IncomingHandshakes } from './incoming.ts';
 import { OutgoingWindow, type WindowOptions } from './outgoing.ts';
 import type { PublishReceived } from './packet-stream.ts';
-import type { Sessions } from './sessions/index.ts';
 import type { Traffic } from './traffic.ts';
 
 /** The way in for messages. */

@@ -1,6 +1,7 @@
 import { Aedes, type Client } from 'aedes';
-import type { Service } from '../base/index.ts';
+import type { Clock, Service } from '../base/index.ts';
 import type { Message, QoS } from '../domain/index.ts';
+import type { NumberedSource, SessionStore } from '../sessions/index.ts';
 import { type AdmissionDeps, MqttAdmission } from './admission.ts';
 import { ConnectRate } from './connect-rate.ts';
 import { connectedClient, connectedClients, subscriptionsOf } from './forwarding.ts';
@@ -10,7 +11,7 @@ import type { WindowOptions } from './outgoing.ts';
 import { PacketStream } from './packet-stream.ts';
 import { type RetainedSource, SessionPersistence } from './persistence.ts';
 import { RepeatedFilters, type SubscribePacket } from './repeated-filters.ts';
-import { type NumberedSource, type SessionDeps, SessionStore } from './sessions/index.ts';
+
 import { makeStrict } from './strict-parser.ts';
 import { loadCounts, sysFigures } from './sys-figures.ts';
 import { type Figure, type SysDeps, SysTopics } from './sys-topics.ts';
@@ -36,7 +37,9 @@ export interface BrokerOptions {
 export interface BrokerDeps
   extends Omit<AdmissionDeps, 'sessions' | 'retained' | 'traffic' | 'window' | 'hub' | 'maxHandshakes'> {
   readonly source: MessageSource;
-  readonly sessions: Omit<SessionDeps, 'logger' | 'metrics'>;
+  /** Started before anything that publishes, and stopped after it. */
+  readonly sessions: SessionStore;
+  readonly clock: Clock;
   readonly options: BrokerOptions;
   /** What `$SYS/broker/` has of other parts. */
   readonly figures?: () => Iterable<Figure>;
@@ -52,8 +55,6 @@ const willPatience = 1_000;
 /** The MQTT side: aedes as the hub, with or without listeners. */
 export class Broker implements Service {
   readonly name = 'broker';
-  /** The persistent sessions: to be started before anything that publishes, and stopped after it. */
-  readonly sessions: SessionStore;
   readonly #deps: BrokerDeps;
   #aedes: Aedes | undefined;
   #admission: MqttAdmission | undefined;
@@ -64,9 +65,7 @@ export class Broker implements Service {
 
   constructor(deps: BrokerDeps) {
     this.#deps = deps;
-    const { sessions, source, logger, metrics } = deps;
-    this.#traffic = new Traffic(metrics);
-    this.sessions = new SessionStore({ ...sessions, source, logger, metrics });
+    this.#traffic = new Traffic(deps.metrics);
   }
 
   /** Addresses that it listens on. */
@@ -80,27 +79,27 @@ export class Broker implements Service {
     if (client !== undefined) {
       return Object.entries(subscriptionsOf(client)).map(([topic, { qos = 0 }]) => ({ topic, qos: qos as QoS }));
     }
-    const session = this.sessions.sessions.get(clientId);
+    const session = this.#deps.sessions.sessions.get(clientId);
     return Array.from(session?.subscriptions.values() ?? [], ({ filter, qos }) => ({ topic: filter, qos }));
   }
 
   async start(): Promise<void> {
-    const { source, logger, metrics, options } = this.#deps;
-    const { clock } = this.#deps.sessions;
-    const hub = new Hub({ clock, sessions: this.sessions.sessions, written: () => this.sessions.flush(false) });
+    const { source, logger, metrics, options, clock, sessions: store } = this.#deps;
+    const { sessions } = store;
+    const hub = new Hub({ clock, sessions, written: () => store.flush(false) });
     const admission = new MqttAdmission({
       ...this.#deps,
       hub,
-      sessions: this.sessions.sessions,
+      sessions,
       retained: source.retained,
       traffic: this.#traffic,
       maxHandshakes: options.maxInflight,
-      window: { ...options.queue, maxInflight: this.#deps.sessions.limits.inflight },
+      window: { ...options.queue, maxInflight: store.limits.inflight },
     });
     this.#admission = admission;
     const persistence = new SessionPersistence({
       retained: source.retained,
-      store: this.sessions,
+      store,
       granted: (subscription) => admission.wasGranted(subscription),
       usernameOf: (client) => admission.usernameOf(client as Client),
       acknowledged: (client, messageId) => admission.acknowledged(client, messageId),
@@ -195,8 +194,7 @@ export class Broker implements Service {
   }
 
   #makeSys(aedes: Aedes, hub: Hub): SysTopics {
-    const { metrics, registry, options, figures } = this.#deps;
-    const { clock } = this.#deps.sessions;
+    const { metrics, registry, options, figures, clock, sessions } = this.#deps;
     const total = (way: 'received' | 'sent') => () =>
       this.#listeners.reduce((bytes, listener) => bytes + listener.bytes[way], 0);
     const sources = {
@@ -204,7 +202,7 @@ export class Broker implements Service {
       clock,
       metrics,
       registry,
-      sessions: this.sessions.sessions,
+      sessions: sessions.sessions,
       traffic: this.#traffic,
       clients: () => connectedClients(aedes),
       bytes: { received: total('received'), sent: total('sent') },
@@ -221,9 +219,9 @@ export class Broker implements Service {
 
   /** Those who were connected have vanished; a will that is on its way must not be published again at the next start. */
   async #willsPublished(): Promise<void> {
-    const { clock } = this.#deps.sessions;
+    const { clock, sessions } = this.#deps;
     const until = clock.monotonic() + willPatience;
-    while (this.sessions.sessions.wills().length > 0 && clock.monotonic() < until) {
+    while (sessions.sessions.wills().length > 0 && clock.monotonic() < until) {
       await new Promise<void>((resolve) => clock.after('wills', 10, resolve));
     }
   }
@@ -231,7 +229,7 @@ export class Broker implements Service {
   /** The wills of those who were connected when an earlier run ended. */
   #publishWills(): void {
     const { sink, logger } = this.#deps;
-    const { sessions } = this.sessions;
+    const { sessions } = this.#deps.sessions;
     for (const row of sessions.wills()) {
       const { clientId, will } = row;
       const message: Message = { ...will, expiry: 0, origin: 'mqtt', upstream: '', clientId, connection: 0n };

@@ -1,6 +1,6 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes';
 import { topicMatches } from '../domain/index.ts';
-import { logBrokerId } from './sessions/index.ts';
+import { logBrokerId } from '../sessions/index.ts';
 
 interface ClientInside {
   readonly subscriptions: Readonly<Record<string, { readonly qos?: number }>>;

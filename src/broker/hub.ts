@@ -1,8 +1,8 @@
 import type { Client } from 'aedes';
 import type { Clock } from '../base/index.ts';
 import { type Message, type QoS, TopicTree } from '../domain/index.ts';
+import type { QueuedContent, Session, Sessions } from '../sessions/index.ts';
 import { PublishPacket } from './publish-packet.ts';
-import type { QueuedContent, Session, Sessions } from './sessions/index.ts';
 import type { SysHub } from './sys-topics.ts';
 
 /** A subscriber's end of the hub. */

@@ -1,5 +1,5 @@
 import type { Client } from 'aedes';
-import type { Sessions } from './sessions/index.ts';
+import type { Sessions } from '../sessions/index.ts';
 
 type Done = (error?: Error | null) => void;
 

@@ -32,21 +32,8 @@
  * never logged, forwarded or queued for a session, and not even put together while nobody subscribes. `$SYS/broker/` may
  * be subscribed to by everybody who is let in; the events are subject to the access rules.
  *
- * Retained messages come from the pipeline, which has them on disk. Persistent sessions (subscriptions, queued QoS 1 and 2
- * messages, QoS 2 handshakes, wills) are in `sessions/`: memory is what counts, and a LevelDB directory follows it.
- *
- * Durability of sessions. The log is the only thing that a publisher waits for. As the pipeline routes a message, in the
- * order of ids and in the same turn, it is queued in memory for the sessions that subscribe; the disk follows within
- * 200 ms, without a sync. Every batch is a consistent state of all of memory and says, by its watermark, which messages its
- * queues have seen. After a crash the disk has some such state, an older one after a power cut; everything acknowledged
- * since is in the log, and is read again from the watermark against the subscriptions of that very state. Nothing is lost,
- * and the path of a message has no fsync of its own. SUBSCRIBE, UNSUBSCRIBE, clean session 1 and the steps of a QoS 2
- * handshake wait for a synced batch, which brings all before it along. What was acknowledged by a subscriber in the last
- * moments may be sent to it again (QoS 1); a QoS 2 message with a finished handshake is not.
- *
- * Queued payloads are kept once, in the session store, and not as places in the log: an offline session may need them for
- * weeks, and would hold the log's whole history for one message. The log is held back only from the watermark on, which is
- * synced and moved every ten seconds. A message whose receivers acknowledge before the next batch never gets there.
+ * Retained messages come from the pipeline, which has them on disk; persistent sessions (subscriptions, queued QoS 1 and 2
+ * messages, QoS 2 handshakes, wills) are in `../sessions/`.
  *
  * Bounds towards clients. More connections than `mqtt_connect_rate` a second, over all listeners, are closed before TLS or
  * HTTP sees them. Before login a packet is a CONNECT of 8 KiB at most, and room for a will. A packet above `mqtt_packet` is
@@ -66,11 +53,4 @@
 export type { MessageSink } from './admission.ts';
 export { Broker, type BrokerDeps, type BrokerOptions, type MessageSource } from './broker.ts';
 export type { MqttListenerOptions, MqttScheme } from './listener.ts';
-export {
-  defaultSessionLimits,
-  type SessionDeps,
-  type SessionLimits,
-  type SessionLog,
-  SessionStore,
-} from './sessions/index.ts';
 export type { Figure } from './sys-topics.ts';

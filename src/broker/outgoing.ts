@@ -1,11 +1,11 @@
 import type { Client } from 'aedes';
 import { type QoS, topicMatches } from '../domain/index.ts';
+import type { QueuedMessage, Session, Sessions } from '../sessions/index.ts';
 import type { DeliveryJournal } from './admission.ts';
 import { isBlocked, type RetainedIds } from './forwarding.ts';
 import type { Hub, Receiver, Subscription } from './hub.ts';
 import { Outbox } from './outbox.ts';
 import { PublishPacket } from './publish-packet.ts';
-import type { QueuedMessage, Session, Sessions } from './sessions/index.ts';
 import type { Traffic } from './traffic.ts';
 
 /** Bounds of what is under way to one subscriber. */

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
 import type { Client } from 'aedes';
 import type { QoS, StoredMessage } from '../domain/index.ts';
+import { logBrokerId, type Session, type SessionStore, WillRow } from '../sessions/index.ts';
 import type { RetainedIds } from './forwarding.ts';
-import { logBrokerId, type Session, type SessionStore, WillRow } from './sessions/index.ts';
 
 /** Where retained messages are found. */
 export interface RetainedSource extends RetainedIds {

@@ -1,9 +1,9 @@
 import type { Client } from 'aedes';
 import type { Clock } from '../base/index.ts';
 import type { ConnectionRegistry } from '../connections/index.ts';
+import type { Sessions } from '../sessions/index.ts';
 import type { Metrics } from '../telemetry/index.ts';
 import { subscriptionsOf } from './forwarding.ts';
-import type { Sessions } from './sessions/index.ts';
 import type { Figure, LoadCounts } from './sys-topics.ts';
 import type { Traffic } from './traffic.ts';
 

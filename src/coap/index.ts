@@ -68,6 +68,13 @@
  * epoch says the same; an address change is followed without a probe of the path (RFC 9146 §6 leaves that open);
  * max_fragment_length and record_size_limit are not answered.
  *
+ * Resources. A subscription of a connected client with a QoS above 0 is durable (`resources/subscriptions.ts`): what the client
+ * has not acknowledged is held for it as long as it is connected, a hundred messages at most, and sent again where the way
+ * to it ended. After exhausted retransmissions, the end of a DTLS session, or a restart of the gateway that is at the next sign of
+ * life (at once, where it is known from the last run where the client is); after an RST, or a new login of the same user, once it
+ * has subscribed again, for 1.5 heartbeats. Over a restart the client keeps its token; its messages are on the disk before they
+ * are acknowledged, and are read again from the log.
+ *
  * Time: one tick of 100 ms while an answer or an ACK is due, one sweep of 5 s for what expires. No timer per exchange.
  * DTLS: one tick of 250 ms while a handshake goes on, one sweep of 30 s.
  */
@@ -83,11 +90,13 @@ export type {
   CoapRequest,
   CoapResponse,
   Endpoint,
+  KeptObservation,
   NotificationOutcome,
   NotifyOptions,
   Observation,
   ObservationEnd,
   ObserveOptions,
+  Place,
   RequestHandler,
   Respond,
 } from './message-layer.ts';

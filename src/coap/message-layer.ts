@@ -11,6 +11,8 @@ export interface Endpoint {
   readonly secure: boolean;
   /** The name under which it proved itself to a secure transport: a user's. Undefined over any other. */
   readonly identity: string | undefined;
+  /** Where it can be found again after a restart; undefined where it will be another then: over a secure transport. */
+  readonly place: Place | undefined;
 }
 
 /** A whole request: deduplicated, reassembled, its critical options understood. */
@@ -80,10 +82,32 @@ export interface NotifyOptions {
   readonly onSettled?: ((outcome: NotificationOutcome) => void) | undefined;
 }
 
+/** Where an endpoint of a transport without sessions is. */
+export interface Place {
+  /** The transport's. */
+  readonly url: string;
+  /** An IP literal. */
+  readonly address: string;
+  readonly port: number;
+}
+
+/** What it takes to go on with an observation after a restart. */
+export interface KeptObservation {
+  readonly token: Uint8Array;
+  /** Identifies the resource, for the blocks of its notifications. */
+  readonly resource: string;
+  /** The client's block size, RFC 7959 §2.2. */
+  readonly szx: number | undefined;
+  /** The last sequence number given out, or an earlier one. */
+  readonly sequence: number;
+}
+
 /** A client's observation, RFC 7641: one per endpoint and token. After its end every call does nothing. */
 export interface Observation {
   readonly endpoint: Endpoint;
   readonly token: Uint8Array;
+  /** As it is now. */
+  readonly kept: KeptObservation;
   /** Sends 2.05 with `payload`, in the order of the calls; those before the registering response wait for it. */
   notify(payload: Uint8Array, options?: NotifyOptions): void;
   /** The same client at a new address: what waits or is unacknowledged is sent there, in order. */

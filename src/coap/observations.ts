@@ -2,6 +2,9 @@ import type { ObservationEnd, ObserveOptions } from './message-layer.ts';
 import type { Peer } from './peers.ts';
 import { type Registration, Relation, type RelationDeps, type RelationRegistry } from './relation.ts';
 
+/** How far a sequence is moved on after a restart: more than is given out before it is kept again. */
+const resumeGap = 0x1_0000;
+
 /** All observations, by peer and token. RFC 7641. */
 export class Observations implements RelationRegistry {
   readonly #deps: RelationDeps;
@@ -19,13 +22,36 @@ export class Observations implements RelationRegistry {
   /** Takes an observation; it is silent until `activate`. Undefined at a bound. */
   add(registration: Registration, options: ObserveOptions): Relation | undefined {
     const former = this.find(registration.peer, registration.token);
+    return this.#take(registration, options, former?.sequence ?? this.#sequenceNow, former);
+  }
+
+  /** Takes up an observation that was there before a restart; its client waits for no answer. Undefined at a bound. */
+  resume(registration: Registration, options: ObserveOptions, sequence: number): Relation | undefined {
+    const former = this.find(registration.peer, registration.token);
+    // beyond all that may have been given out since it was kept, whatever the clock did
+    const beyond = (sequence + resumeGap) & 0xff_ffff;
+    const now = this.#sequenceNow;
+    const relation = this.#take(registration, options, isNewer(now, beyond) ? now : beyond, former);
+    relation?.release();
+    return relation;
+  }
+
+  /** A start that rises with time keeps the sequence rising for a client that registers again (RFC 7641 §4.4). */
+  get #sequenceNow(): number {
+    return Math.floor(this.#deps.wall() / 16) & 0xff_ffff;
+  }
+
+  #take(
+    registration: Registration,
+    options: ObserveOptions,
+    sequence: number,
+    former: Relation | undefined,
+  ): Relation | undefined {
     const { maxObservations, maxObservationsPerEndpoint } = this.#deps.options;
     if (former === undefined) {
       if (this.#size >= maxObservations) return undefined;
       if ((this.#byPeer.get(registration.peer)?.size ?? 0) >= maxObservationsPerEndpoint) return undefined;
     }
-    // A start that rises with time keeps the sequence rising for a client that registers again (RFC 7641 §4.4).
-    const sequence = former?.sequence ?? Math.floor(this.#deps.wall() / 16) & 0xff_ffff;
     const relation = new Relation(this, this.#deps, registration, options, sequence);
     if (former !== undefined) this.finish(former, 'replaced');
     this.enter(relation);
@@ -57,7 +83,7 @@ export class Observations implements RelationRegistry {
     if (relation.ended) return;
     relation.ended = true;
     this.leave(relation);
-    for (const outgoing of this.#deps.outbox.withdraw(relation.peer, relation)) outgoing.settled('dropped');
+    for (const outgoing of this.#deps.outbox.withdraw(relation.peer, relation)) outgoing.settled('ended');
     relation.onEnd(reason);
   }
 
@@ -79,6 +105,12 @@ export class Observations implements RelationRegistry {
     this.#size -= 1;
     this.#deps.peers.release(relation.peer);
   }
+}
+
+/** Whether a sequence number is newer than another, RFC 7641 §3.4. */
+function isNewer(one: number, other: number): boolean {
+  const ahead = (one - other) & 0xff_ffff;
+  return ahead > 0 && ahead < 0x80_0000;
 }
 
 function tokenText(token: Uint8Array): string {

@@ -4,7 +4,7 @@ import type { CoapOptions } from './options.ts';
 import type { Peer } from './peers.ts';
 
 /** How a message of ours ended. */
-export type Settled = 'sent' | 'acknowledged' | 'reset' | 'timeout' | 'dropped';
+export type Settled = 'sent' | 'acknowledged' | 'reset' | 'timeout' | 'dropped' | 'ended';
 
 /** A message that the outbox sends when its turn comes. */
 export interface Outgoing {

@@ -1,4 +1,4 @@
-import type { Endpoint } from './message-layer.ts';
+import type { Endpoint, Place } from './message-layer.ts';
 import type { Transport, TransportSession } from './transport.ts';
 
 /** What the parts of the layer keep about an endpoint. Lives while something refers to it (`references`). */
@@ -63,6 +63,11 @@ export class Peer implements Endpoint {
 
   get secure(): boolean {
     return this.transport.secure;
+  }
+
+  get place(): Place | undefined {
+    if (this.session !== undefined) return undefined;
+    return { url: this.transport.url, address: this.#address, port: this.#port };
   }
 
   /** A fresh message id; they repeat after 65,536 messages to this peer (RFC 7252 §4.4). */

@@ -2,6 +2,7 @@ import { classOf, codes } from './codes.ts';
 import type {
   CoapResponse,
   Endpoint,
+  KeptObservation,
   NotificationOutcome,
   NotifyOptions,
   Observation,
@@ -93,6 +94,11 @@ export class Relation implements Observation {
 
   get endpoint(): Endpoint {
     return this.peer;
+  }
+
+  get kept(): KeptObservation {
+    const { token, resource, szx, sequence } = this;
+    return { token, resource, szx, sequence };
   }
 
   notify(payload: Uint8Array, options: NotifyOptions = {}): void {
@@ -217,6 +223,7 @@ const outcomes: Readonly<Record<Settled, NotificationOutcome>> = {
   sent: 'sent',
   acknowledged: 'acknowledged',
   dropped: 'dropped',
+  ended: 'failed',
   reset: 'failed',
   timeout: 'failed',
 };

@@ -6,7 +6,15 @@ import { Deduplicator } from './deduplicator.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Exchanges } from './exchanges.ts';
 import { Incoming } from './incoming.ts';
-import type { CoapRequest, Endpoint, Observation, ObserveOptions, RequestHandler } from './message-layer.ts';
+import type {
+  CoapRequest,
+  Endpoint,
+  KeptObservation,
+  Observation,
+  ObserveOptions,
+  Place,
+  RequestHandler,
+} from './message-layer.ts';
 import { Observations } from './observations.ts';
 import { type CoapOptions, defaultCoapOptions } from './options.ts';
 import { Outbox } from './outbox.ts';
@@ -200,6 +208,22 @@ export class CoapServer implements Service {
     );
     if (relation !== undefined) exchange.relation = relation;
     return relation;
+  }
+
+  /**
+   * Goes on with an observation that an earlier run had: its client waits for no answer, and is sent what is notified.
+   * Undefined at a bound on observations, or while not running.
+   */
+  resume(endpoint: Endpoint, kept: KeptObservation, options: ObserveOptions): Observation | undefined {
+    const peer = this.#peers.of(endpoint);
+    if (this.#state !== 'running' || peer === undefined) return undefined;
+    return this.#observations.resume({ ...kept, peer }, options, kept.sequence);
+  }
+
+  /** The endpoint at a place; undefined where it is not listened there any more, or only to those who prove themselves. */
+  endpointAt({ url, address, port }: Place): Endpoint | undefined {
+    const transport = this.#deps.transports.find((one) => one.url === url && !one.secure);
+    return transport === undefined ? undefined : this.#peers.at(transport, address, port);
   }
 
   /** The observation of that endpoint and token. */

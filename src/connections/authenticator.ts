@@ -3,6 +3,8 @@ import type { LoginThrottle } from './throttle.ts';
 
 /** Where passwords are checked. */
 export interface PasswordCheck {
+  /** Whether there is such a user. */
+  has(name: string): boolean;
   /** `ok` where this pair was found right lately; says nothing otherwise. */
   verifyCached(name: string, password: string): 'ok' | undefined;
   verify(name: string, password: string): Promise<'ok' | 'wrong' | 'unknown'>;
@@ -67,6 +69,12 @@ export class Authenticator {
     if (this.#passwords.verifyCached(username, secret) === 'ok') return { ok: true, username };
     if (this.#tokens.checkUserToken(username, secret, clientId) === 'ok') return { ok: true, username };
     return this.#verify(username, secret, address);
+  }
+
+  /** Whether one who once came in as `username` would still be known. */
+  knows(username: string): boolean {
+    if (username === '') return this.#anonymous;
+    return this.#passwords.has(username) || this.#tokens.hasLiveToken(username);
   }
 
   async #verify(username: string, password: string, address: string): Promise<Login> {

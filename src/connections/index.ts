@@ -26,6 +26,7 @@ export {
   type Connection,
   type ConnectionJournal,
   ConnectionRegistry,
+  digestOf,
   type Protocol,
   tokenMatches,
 } from './registry.ts';

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { type Clock, HoldfastError, type Service, type Timer } from '../base/index.ts';
 import type { Connected, ConnectionFacts, Disconnected, EndReason, GatewayEvent } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
@@ -18,15 +18,17 @@ export interface Arrival extends Omit<ConnectionFacts, 'connection'> {
   /** Milliseconds without a sign of life after which it is gone; 0 = its own protocol sees to that. */
   readonly timeout: number;
   /** Called once when the connection ends for another reason than the edge's own `close`. */
-  readonly onEnd: (reason: EndReason) => void;
+  readonly onEnd: (reason: EndReason, connection: Connection) => void;
 }
 
 /** A client's connection. */
 export interface Connection extends Arrival, ConnectionFacts {
   /** Wall time, milliseconds. */
   readonly connectedAt: number;
-  /** 128 random bits, base64url: proves later requests. */
-  readonly token: string;
+  /** 128 random bits, base64url: proves later requests. Empty where it is an earlier run's and has not been shown yet. */
+  token: string;
+  /** Of a token that is an earlier run's. */
+  readonly digest?: string;
   /** Monotonic time of the last authenticated sign of life, milliseconds. */
   lastSeen: number;
 }
@@ -94,10 +96,11 @@ export class ConnectionRegistry implements Service {
   }
 
   /**
-   * Takes a client in; an older connection of the same client id ends as `taken_over`.
+   * Takes a client in; an older connection of the same client id ends as `taken_over`. `digest`: of the
+   * token of a connection that an earlier run had and that goes on.
    * @throws HoldfastError `limit_reached`.
    */
-  open(arrival: Arrival): Connection {
+  open(arrival: Arrival, digest?: string): Connection {
     const older = this.#connections.get(arrival.clientId);
     if (older === undefined && this.#connections.size >= this.#maxClients) {
       throw new HoldfastError('limit_reached', `the limit of ${this.#maxClients} clients is reached`);
@@ -117,7 +120,8 @@ export class ConnectionRegistry implements Service {
       timeout: arrival.timeout,
       onEnd: arrival.onEnd,
       connectedAt: this.#clock.wall(),
-      token: this.#token(),
+      token: digest === undefined ? this.#token() : '',
+      ...(digest === undefined ? {} : { digest }),
       lastSeen: this.#clock.monotonic(),
     };
     this.#connections.set(connection.clientId, connection);
@@ -172,7 +176,7 @@ export class ConnectionRegistry implements Service {
 
   #end(connection: Connection, reason: EndReason): void {
     this.#remove(connection, reason);
-    connection.onEnd(reason);
+    connection.onEnd(reason, connection);
   }
 
   #remove(connection: Connection, reason: EndReason): void {
@@ -198,12 +202,28 @@ export class ConnectionRegistry implements Service {
   }
 }
 
+/** SHA-256 of a connection's token, base64url: what is kept of it over a restart. */
+export function digestOf({ token, digest }: Connection): string {
+  return token === '' && digest !== undefined ? digest : sha256(token);
+}
+
 /** Whether `given` is the connection's token, in time that does not depend on where they differ. */
 export function tokenMatches(connection: Connection, given: string): boolean {
-  const { token } = connection;
-  let difference = token.length ^ given.length;
-  for (let at = 0; at < token.length; at++)
-    difference |= token.charCodeAt(at) ^ given.charCodeAt(at % (given.length || 1));
+  const { token, digest } = connection;
+  if (token !== '' || digest === undefined) return sameText(token, given);
+  const same = sameText(digest, sha256(given));
+  if (same) connection.token = given;
+  return same;
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('base64url');
+}
+
+function sameText(text: string, given: string): boolean {
+  let difference = text.length ^ given.length;
+  for (let at = 0; at < text.length; at++)
+    difference |= text.charCodeAt(at) ^ given.charCodeAt(at % (given.length || 1));
   return difference === 0;
 }
 

@@ -43,6 +43,10 @@ export class UsersFile implements PasswordCheck {
     return this.load();
   }
 
+  has(name: string): boolean {
+    return this.#users.has(name);
+  }
+
   verifyCached(name: string, password: string): 'ok' | undefined {
     const hash = this.#users.get(name);
     if (hash === undefined || password.length > maxPassword) return undefined;

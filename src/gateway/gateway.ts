@@ -15,6 +15,7 @@ import {
 import { AtomicNumberFile, LevelStore, Log, StateDisk } from '../log/index.ts';
 import { Pipeline } from '../pipeline/index.ts';
 import type { RestServer } from '../rest/index.ts';
+import { SessionStore } from '../sessions/index.ts';
 import type { InheritedSocket } from '../systemd/index.ts';
 import { Health, type Logger, Metrics } from '../telemetry/index.ts';
 import { Upstream } from '../upstream/index.ts';
@@ -53,6 +54,7 @@ export class Gateway {
   readonly #rules: AccessRules;
   readonly #registry: ConnectionRegistry;
   readonly #broker: Broker;
+  readonly #sessions: SessionStore;
   readonly #coap: CoapServer;
   readonly #rest: RestServer | undefined;
   readonly #transports: CoapTransports;
@@ -117,26 +119,38 @@ export class Gateway {
       sink: pipeline,
       source: pipeline,
     };
+    const sessions = new SessionStore({
+      store: new LevelStore(join(config.stateDir, 'sessions'), { verify: Number.POSITIVE_INFINITY, logger }),
+      log: this.#log,
+      source: pipeline,
+      clock,
+      quality,
+      logger: logger.child('sessions'),
+      metrics,
+      health,
+      limits: sessionLimits(config),
+    });
+    this.#sessions = sessions;
     this.#broker = new Broker({
       ...doors,
+      sessions,
       appId: identity.appId,
+      clock,
       logger: logger.child('mqtt'),
       metrics,
       maxSubscriptions: limits.subscriptionsPerClient,
-      sessions: {
-        store: new LevelStore(join(config.stateDir, 'sessions'), { verify: Number.POSITIVE_INFINITY, logger }),
-        log: this.#log,
-        clock,
-        quality,
-        health,
-        limits: sessionLimits(config),
-      },
       options: brokerOptions(config, identity.gatewayId, version),
       figures: () => upstreamFigures(this.#upstreams),
     });
     const resources = new CoapResources({
       ...doors,
-      observe: (request, options) => this.#coap.observe(request, options),
+      observers: {
+        observe: (request, options) => this.#coap.observe(request, options),
+        resume: (endpoint, kept, options) => this.#coap.resume(endpoint, kept, options),
+        endpointAt: (place) => this.#coap.endpointAt(place),
+      },
+      kept: sessions.clients,
+      log: this.#log,
       clock,
       logger: logger.child('coap'),
       metrics,
@@ -196,19 +210,21 @@ export class Gateway {
       logger: logger.child('control'),
       clock,
     });
-    const queues: Service = { name: 'queues', start: async () => this.#holdQueues(), stop: async () => undefined };
     this.#services = [
       this.#log,
-      queues,
+      serviceOf('queues', async () => this.#holdQueues()),
       pipeline,
-      this.#broker.sessions,
+      sessions,
       registry,
       this.#tokens,
+      // clients that an earlier run had are there again before a request comes in, and are sent to once that can be done
+      serviceOf('coap clients', () => resources.restore()),
       index,
       processFigures(metrics, clock),
       ...this.#upstreams,
       this.#broker,
       this.#coap,
+      serviceOf('coap observers', async () => resources.resume()),
       ...(this.#rest === undefined ? [] : [this.#rest]),
       control,
     ];
@@ -295,7 +311,7 @@ export class Gateway {
         overflow: queue.overflow,
       });
     }
-    this.#broker.sessions.hold();
+    this.#sessions.hold();
     this.#log.dropOtherCursors();
   }
 
@@ -304,4 +320,9 @@ export class Gateway {
     await this.#deps.usersChanged();
     return { ok: true };
   }
+}
+
+/** A step of the start that needs nothing at the stop. */
+function serviceOf(name: string, start: () => Promise<void>): Service {
+  return { name, start, stop: async () => undefined };
 }

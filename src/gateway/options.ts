@@ -1,7 +1,8 @@
 import { isAbsolute, join } from 'node:path';
-import type { BrokerOptions, MqttListenerOptions, MqttScheme, SessionLimits } from '../broker/index.ts';
+import type { BrokerOptions, MqttListenerOptions, MqttScheme } from '../broker/index.ts';
 import type { Config } from '../config/index.ts';
 import type { LogOptions } from '../log/index.ts';
+import type { SessionLimits } from '../sessions/index.ts';
 import type { UpstreamOptions } from '../upstream/index.ts';
 
 /** How the configuration's keys become the options of the parts. */

@@ -1,13 +1,8 @@
 import type { Readable } from 'node:stream';
 import { type PersistedPacket, SessionPersistence } from '../../src/broker/persistence.ts';
-import {
-  defaultSessionLimits,
-  type SessionLimits,
-  type SessionLog,
-  SessionStore,
-} from '../../src/broker/sessions/index.ts';
 import type { Message, QoS, StoredMessage } from '../../src/domain/index.ts';
 import type { Store } from '../../src/log/index.ts';
+import { defaultSessionLimits, type SessionLimits, type SessionLog, SessionStore } from '../../src/sessions/index.ts';
 import { Health, Metrics, silentLogger } from '../../src/telemetry/index.ts';
 import { message, settle } from '../log/support.ts';
 import { FakeClock } from '../support/fake-clock.ts';

@@ -129,7 +129,7 @@ describe('a session store whose files were damaged', () => {
     await cp(join(place, 'base'), directory, { recursive: true });
     const store = new LevelStore(join(directory, 'sessions'));
     await store.open();
-    const { seal } = await import('../../src/broker/sessions/codec.ts');
+    const { seal } = await import('../../src/sessions/codec.ts');
     const key = Buffer.from('f');
     await store.write([{ type: 'put', key, value: seal(key, Buffer.from('3')) }], true);
     await store.close();

@@ -69,7 +69,7 @@ describe('a persistent subscriber that is away', () => {
     const expected: string[] = [];
     for (let n = 0; n < 10; n++) {
       expected.push(...(await publishMany(local, n * 5, n * 5 + 5)));
-      await local.broker.sessions.flush(false);
+      await local.sessionStore.flush(false);
     }
     const again = await afterPowerCut(local, {}, lose);
     const { wire } = await Wire.open(again, 'sub');
@@ -187,7 +187,7 @@ describe('a session', () => {
     wire.send({ cmd: 'unsubscribe', messageId: 2, unsubscriptions: ['c'] });
     await wire.next('unsuback');
     const again = await afterPowerCut(local);
-    expect([...(again.broker.sessions.sessions.get('sub@app')?.subscriptions.keys() ?? [])]).toEqual(['a/b']);
+    expect([...(again.sessionStore.sessions.get('sub@app')?.subscriptions.keys() ?? [])]).toEqual(['a/b']);
   });
 
   it('is taken over by a second connection, which is sent what the first did not acknowledge', async () => {
@@ -206,7 +206,7 @@ describe('a session', () => {
     await (await subscriber(local, 'gone/#')).close();
     const will = { topic: 'gone/x', payload: Buffer.from('bye'), qos: 1 as const, retain: false };
     await Wire.open(local, 'dying', true, will);
-    await local.broker.sessions.flush(true);
+    await local.sessionStore.flush(true);
     const again = await afterPowerCut(local);
     const { wire } = await Wire.open(again, 'sub');
     expect(await wire.messages(1)).toEqual(['bye/1']);
@@ -236,7 +236,7 @@ describe('a session', () => {
     expect(await wire.messages(1)).toEqual(['3/2']);
     await wire.settled();
     expect(wire.got).toEqual([]);
-    expect(local.broker.sessions.sessions.get('sub@app')?.queue.size).toBe(1);
+    expect(local.sessionStore.sessions.get('sub@app')?.queue.size).toBe(1);
   });
 
   it('gets retained messages beside its queue, each under an identifier of its own', async () => {

@@ -227,7 +227,7 @@ describe('confirmable notifications', () => {
     const [flight] = wire.take();
     expect(wire.receive(empty('RST', flight?.mid ?? -1))).toEqual([]);
     expect(ends).toEqual(['0a reset']);
-    expect(outcomes).toEqual(['failed', 'dropped']);
+    expect(outcomes).toEqual(['failed', 'failed']);
     expect(wire.diagnostics()).toMatchObject({ observations: 0, inFlight: 0, queued: 0 });
   });
 
@@ -350,7 +350,7 @@ describe('cancelling', () => {
     observation.notify(text('x'), { onSettled: (outcome) => void outcomes.push(outcome) });
     await wire.server.stop();
     expect(ends).toEqual(['0a stopped']);
-    expect(outcomes).toEqual(['dropped']);
+    expect(outcomes).toEqual(['failed']);
     expect(wire.clock.armed).toEqual([]);
   });
 });

@@ -1,60 +1,20 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { CoapResources, CoapServer } from '../../src/coap/index.ts';
-import { AccessRules, type AclRule, Authenticator, ConnectionRegistry } from '../../src/connections/index.ts';
-import { Pipeline } from '../../src/pipeline/index.ts';
-import { Metrics, silentLogger } from '../../src/telemetry/index.ts';
-import { makeLog, message, settle } from '../log/support.ts';
-import { FakeClock } from '../support/fake-clock.ts';
-import { MemoryStore } from '../support/memory-store.ts';
-import { type Passwords, plainPasswords } from '../support/plain-passwords.ts';
+import { settle } from '../log/support.ts';
+import { type SiteOptions, startSite } from './support/site.ts';
 import { type Ask, MemoryTransport, request, type Sent } from './support/wire.ts';
 
 const running: { stop(): Promise<void> }[] = [];
 
 afterEach(async () => {
-  for (const service of running.splice(0).reverse()) await service.stop();
+  for (const site of running.splice(0).reverse()) await site.stop();
 });
 
-interface Given {
-  readonly mode?: 'connection' | 'connectionless';
-  readonly anonymous?: boolean;
-  readonly passwords?: Passwords;
-  readonly rules?: readonly AclRule[];
-  readonly maxSubscriptions?: number;
-}
-
 /** The resources on the message layer, a pipeline and a log in memory, under a fake clock. */
-async function setUp(given: Given = {}) {
-  const clock = new FakeClock();
-  const { log } = makeLog(new MemoryStore(), { clock });
-  const base = { clock, logger: silentLogger, metrics: new Metrics() };
-  const rules = new AccessRules(given.rules ?? []);
-  const authenticator = new Authenticator(plainPasswords(given.passwords), given.anonymous ?? true);
-  const registry = new ConnectionRegistry({ ...base, journal: log.events, maxClients: 100 });
-  const retained = { maxMessages: 100, maxBytes: 100_000 };
-  const pipeline = new Pipeline({ ...base, log, rules, options: { maxPayload: 1_000, retained } });
-  const resources = new CoapResources({
-    ...base,
-    sink: pipeline,
-    source: pipeline,
-    journal: log.events,
-    registry,
-    authenticator,
-    rules,
-    observe: (asked, options) => server.observe(asked, options),
-    options: {
-      mode: given.mode ?? 'connection',
-      heartbeat: 30_000,
-      appId: 'app',
-      maxSubscriptions: given.maxSubscriptions ?? 10,
-    },
-  });
+async function setUp(given: SiteOptions = {}) {
   const transport = new MemoryTransport();
-  const server: CoapServer = new CoapServer({ ...base, transports: [transport], handler: resources });
-  for (const service of [log, pipeline, registry, server]) {
-    await service.start();
-    running.push(service);
-  }
+  const site = await startSite(() => [transport], given);
+  running.push(site);
+  const { clock, log, publish, registry, resources } = site;
   let mid = 100;
   const here = { address: '192.0.2.1', port: 1000 };
   /** Sends a request and gives what was sent because of it. */
@@ -77,10 +37,6 @@ async function setUp(given: Given = {}) {
     transport.sent
       .filter((one) => one.options[6] !== undefined && one.type !== 'ACK')
       .map((one) => `${one.to} ${one.payload}`);
-  const publish = async (topic: string, payload: string, changes = {}) => {
-    pipeline.publish(message(payload, topic, changes), () => undefined);
-    await settle(clock);
-  };
   /** Acknowledges the last CON that went out. */
   const acknowledge = async () => {
     const last = transport.sent.findLast((one) => one.type === 'CON');

@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { Authenticator, type PasswordCheck, type UserTokens } from '../../src/connections/index.ts';
 
 const passwords = (pretended: string[] = [], cached = false): PasswordCheck => ({
+  has: (name) => name === 'ann',
   verifyCached: (name, password) => (cached && name === 'ann' && password === 'right' ? 'ok' : undefined),
   verify: async (name, password) => (name !== 'ann' ? 'unknown' : password === 'right' ? 'ok' : 'wrong'),
   pretend: async (password) => void pretended.push(password),

@@ -2,7 +2,7 @@ import mqtt, { type IClientOptions } from 'mqtt';
 import { afterAll, describe, expect, it } from 'vitest';
 import { Daemon } from './support/daemon.ts';
 import { coapClient, freePort, publish, scratch } from './support/peers.ts';
-import { run } from './support/process.ts';
+import { Running, run } from './support/process.ts';
 
 const place = scratch();
 let daemon: Daemon | undefined;
@@ -53,5 +53,53 @@ describe('an MQTT session that is away', () => {
     });
     expect(got).toEqual([0, 1, 2, 3, 4].flatMap((n) => [`m${n}`, `c${n}`]));
     await after.endAsync(true);
+  });
+});
+
+describe('a CoAP client that is connected', () => {
+  it('gets what it had not acknowledged after a kill -9, under its token', { timeout: 60_000 }, async () => {
+    const [coap, port] = [await freePort(), await freePort()];
+    const site = scratch();
+    const gateway = new Daemon(
+      site.path,
+      `[coap]\nlisten = ["coap://127.0.0.1:${coap}"]\nmode = "connection"\n[mqtt]\nlisten = ["mqtt://127.0.0.1:${port}"]\n`,
+    );
+    const at = `coap://127.0.0.1:${coap}`;
+    let observer: Running | undefined;
+    try {
+      await gateway.start();
+      const login = await run(coapClient, ['-m', 'post', '-e', '', '-B', '10', `${at}/mqtt/connection?clientid=valve`]);
+      const who = `clientid=valve&token=${login.output.trim()}`;
+      const observe = ['-m', 'get', '-s', '60', '-v', '6', '-T', 'valve', `${at}/ps/valve/+?${who}&qos=1`];
+      observer = new Running('stdbuf', ['-oL', '-eL', coapClient, ...observe]);
+      await observer.outputs(/2\.05/);
+      await publish(port, 'valve/set', 'command 0', ['-q', '1']);
+      await observer.outputs(/command 0/);
+      observer.child.kill('SIGSTOP');
+      for (const n of [1, 2, 3]) expect((await publish(port, 'valve/set', `command ${n}`, ['-q', '1'])).code).toBe(0);
+      await gateway.kill('SIGKILL');
+      observer.child.kill('SIGCONT');
+      await gateway.start();
+      await publish(port, 'valve/set', 'command 4', ['-q', '1']);
+      await observer.outputs(/command 4/);
+      const first = [1, 2, 3, 4].map((n) => observer?.output.indexOf(`command ${n}`) ?? -1);
+      expect(first).toEqual(first.filter((place) => place > 0).sort((a, b) => a - b));
+      const beat = await run(coapClient, [
+        '-m',
+        'put',
+        '-v',
+        '6',
+        '-e',
+        '',
+        '-B',
+        '10',
+        `${at}/mqtt/connection?${who}`,
+      ]);
+      expect(beat.output).toMatch(/2\.01/);
+    } finally {
+      await observer?.kill();
+      await gateway.kill();
+      site.remove();
+    }
   });
 });

@@ -1,9 +1,10 @@
 import { systemClock } from '../../src/base/index.ts';
-import { Broker, defaultSessionLimits, type MqttListenerOptions, type SessionLimits } from '../../src/broker/index.ts';
+import { Broker, type MqttListenerOptions } from '../../src/broker/index.ts';
 import { AccessRules, type AclRule, Authenticator, ConnectionRegistry } from '../../src/connections/index.ts';
 import type { Log } from '../../src/log/index.ts';
 import { Log as RealLog } from '../../src/log/index.ts';
 import { Pipeline } from '../../src/pipeline/index.ts';
+import { defaultSessionLimits, type SessionLimits, SessionStore } from '../../src/sessions/index.ts';
 import { Health, Metrics, silentLogger } from '../../src/telemetry/index.ts';
 import { defaults } from '../log/support.ts';
 import { FakeDisk } from './fake-disk.ts';
@@ -13,6 +14,7 @@ import { type Passwords, plainPasswords } from './plain-passwords.ts';
 export interface LocalGateway {
   readonly store: MemoryStore;
   readonly sessions: MemoryStore;
+  readonly sessionStore: SessionStore;
   readonly metrics: Metrics;
   readonly health: Health;
   readonly log: Log;
@@ -66,8 +68,18 @@ export async function startLocalGateway(
     rules,
     options: { maxPayload: given.maxPayload ?? 65_536, retained: { maxMessages: 100, maxBytes: 1_000_000 } },
   });
+  const sessionStore = new SessionStore({
+    ...base,
+    store: sessions,
+    log,
+    source: pipeline,
+    quality: () => 'synced',
+    health,
+    limits: { ...defaultSessionLimits, ...given.limits },
+  });
   const broker = new Broker({
     ...base,
+    sessions: sessionStore,
     appId: 'app',
     authenticator,
     rules,
@@ -76,14 +88,6 @@ export async function startLocalGateway(
     sink: pipeline,
     source: pipeline,
     maxSubscriptions: 100,
-    sessions: {
-      store: sessions,
-      log,
-      clock: systemClock,
-      quality: () => 'synced',
-      health,
-      limits: { ...defaultSessionLimits, ...given.limits },
-    },
     options: {
       listeners: [
         {
@@ -103,11 +107,12 @@ export async function startLocalGateway(
       sys: { interval: 10_000, node: 'gw', version: '0', ...given.sys },
     },
   });
-  const services = [log, pipeline, broker.sessions, registry, broker];
+  const services = [log, pipeline, sessionStore, registry, broker];
   for (const service of services) await service.start();
   return {
     store,
     sessions,
+    sessionStore,
     bootFile,
     metrics,
     health,

@@ -1,4 +1,4 @@
-import { type Clock, HoldfastError, reasonOf } from '../../base/index.ts';
+import { HoldfastError, reasonOf } from '../../base/index.ts';
 import {
   type AccessRules,
   type Authenticator,
@@ -7,21 +7,16 @@ import {
   type Identity,
   tokenMatches,
 } from '../../connections/index.ts';
-import {
-  type ConnectionFacts,
-  type EndReason,
-  fullClientId,
-  type Message,
-  topicFilterProblem,
-  topicNameProblem,
-} from '../../domain/index.ts';
-import type { Logger, Metrics } from '../../telemetry/index.ts';
+import { fullClientId, type Message, topicFilterProblem, topicNameProblem } from '../../domain/index.ts';
+import type { Logger } from '../../telemetry/index.ts';
 import type { CoapRequest, CoapResponse, RequestHandler, Respond } from '../message-layer.ts';
 import { discover } from './discovery.ts';
 import { identifiedLogin, mayContinue } from './identified.ts';
+import { heartbeatsOfSilence, type KeptClients, Logins } from './logins.ts';
 import { expiryOf, type QueryParameters, qosOf, readQuery, retainOf } from './query.ts';
 import * as replies from './replies.ts';
-import { type Journal, type MessageSource, type Observe, Subscriptions } from './subscriptions.ts';
+import type { SubscriptionsDeps } from './subscription-deps.ts';
+import { Subscriptions } from './subscriptions.ts';
 
 /** The way in for messages. */
 export interface MessageSink {
@@ -37,17 +32,13 @@ export interface ResourceOptions {
   readonly maxSubscriptions: number;
 }
 
-export interface ResourceDeps {
+export interface ResourceDeps extends Omit<SubscriptionsDeps, 'maxPerOwner' | 'patience' | 'kept'> {
   readonly sink: MessageSink;
-  readonly source: MessageSource;
-  readonly observe: Observe;
   readonly registry: ConnectionRegistry;
   readonly authenticator: Authenticator;
   readonly rules: AccessRules;
-  readonly journal: Journal;
-  readonly clock: Clock;
+  readonly kept: SubscriptionsDeps['kept'] & KeptClients;
   readonly logger: Logger;
-  readonly metrics: Metrics;
   readonly options: ResourceOptions;
 }
 
@@ -67,19 +58,29 @@ interface Caller {
 export class CoapResources implements RequestHandler {
   readonly #deps: ResourceDeps;
   readonly #subscriptions: Subscriptions;
-  readonly #refusedLogins;
+  readonly #logins: Logins;
 
   constructor(deps: ResourceDeps) {
     this.#deps = deps;
-    this.#subscriptions = new Subscriptions(deps.source, deps.observe, deps.journal, deps.options.maxSubscriptions);
-    this.#refusedLogins = deps.metrics.counter('holdfast_logins_refused_total', 'Logins refused.', {
-      protocol: 'coap',
-    });
+    const { maxSubscriptions, heartbeat } = deps.options;
+    const patience = heartbeat * heartbeatsOfSilence;
+    this.#subscriptions = new Subscriptions({ ...deps, maxPerOwner: maxSubscriptions, patience });
+    this.#logins = new Logins({ ...deps, subscriptions: this.#subscriptions, patience });
   }
 
   /** What a connected client has subscribed to. */
   subscriptions(clientId: string): ReturnType<Subscriptions['of']> {
     return this.#subscriptions.of(clientId);
+  }
+
+  /** Takes up the clients that an earlier run had: while nobody publishes, and before requests come in. */
+  restore(): Promise<void> {
+    return this.#logins.restore();
+  }
+
+  /** Sends to those clients again, once that can be done. */
+  resume(): void {
+    this.#subscriptions.resume();
   }
 
   handle(request: CoapRequest, respond: Respond): void {
@@ -111,7 +112,7 @@ export class CoapResources implements RequestHandler {
 
   #connection(request: CoapRequest): CoapResponse | Promise<CoapResponse> {
     const query = readQuery(request.query);
-    if (request.method === post) return this.#connect(request, query);
+    if (request.method === post) return this.#logins.connect(request, query);
     if (request.method !== put && request.method !== del) return replies.methodNotAllowed;
     const caller = this.#proven(request, query, true);
     if ('code' in caller) return caller;
@@ -120,45 +121,6 @@ export class CoapResources implements RequestHandler {
       this.#subscriptions.removeAll(caller.owner);
     }
     return replies.created;
-  }
-
-  async #connect(request: CoapRequest, query: QueryParameters): Promise<CoapResponse> {
-    const { authenticator, registry, logger, options } = this.#deps;
-    if (query.clientid === undefined || query.clientid === '') {
-      return { code: replies.codes.badRequest, payload: 'Login Failed: clientid is required' };
-    }
-    const clientId = fullClientId(query.clientid, options.appId);
-    const { address, port, secure } = request.endpoint;
-    const facts: Omit<ConnectionFacts, 'connection'> = {
-      clientId,
-      username: query.username ?? '',
-      network: secure ? 'coaps' : 'coap',
-      address: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
-      version: 1,
-      keepalive: options.heartbeat / 1_000,
-      clean: true,
-      will: undefined,
-    };
-    const { username, password } = query;
-    const login =
-      identifiedLogin(request.endpoint, query) ??
-      (await authenticator.login({ username, password, clientId, address }));
-    if (!login.ok) {
-      this.#refusedLogins.add();
-      logger.info({ client: clientId, address }, 'a login was refused');
-      registry.refused(facts);
-      return replies.loginFailed;
-    }
-    const connection = registry.open({
-      ...facts,
-      username: login.username,
-      protocol: 'coap',
-      timeout: options.heartbeat * 1.5,
-      onEnd: (reason: EndReason) => {
-        this.#subscriptions.removeAll(clientId, reason === 'keepalive_timeout' ? replies.codes.notFound : undefined);
-      },
-    });
-    return { code: replies.codes.created, payload: connection.token };
   }
 
   #topic(request: CoapRequest, respond: Respond): CoapResponse | undefined {
@@ -242,17 +204,17 @@ export class CoapResources implements RequestHandler {
   ): CoapResponse | undefined {
     const qos = qosOf(query.qos, request.confirmable ? 1 : 0);
     this.#mayRead(caller, filter);
-    const sendRetained = this.#subscriptions.add(request, {
-      owner: caller.owner,
-      clientId: caller.identity.clientId,
-      filter,
-      qos,
-      single: caller.connection !== undefined,
-      now: this.#deps.clock.monotonic(),
-    });
-    if (sendRetained === undefined) throw new HoldfastError('limit_reached', 'the limit of subscriptions is reached');
-    respond(replies.subscribed);
-    sendRetained();
+    const { owner, identity, connection } = caller;
+    const { clientId } = identity;
+    const taken = this.#subscriptions.add(request, { owner, clientId, connection, filter, qos });
+    if (taken === undefined) throw new HoldfastError('limit_reached', 'the limit of subscriptions is reached');
+    const subscribed = () => {
+      respond(replies.subscribed);
+      taken.sendRetained();
+    };
+    // where the disk fails the client has its subscription all the same, and it is kept once the disk works
+    if (taken.kept === undefined) subscribed();
+    else taken.kept.then(subscribed, subscribed);
     return undefined;
   }
 
@@ -285,7 +247,7 @@ export class CoapResources implements RequestHandler {
         const identity = { clientId, username: outcome.username };
         return { identity, owner: request.endpoint.key, connection: undefined };
       }
-      this.#refusedLogins.add();
+      this.#logins.refused();
       return replies.loginFailed;
     };
     return login instanceof Promise ? login.then(judge) : judge(login);

@@ -1,26 +1,12 @@
-import type { GatewayEvent, Message, QoS, StoredMessage } from '../../domain/index.ts';
-import type { CoapRequest, Endpoint, Observation } from '../message-layer.ts';
-
-/** Where messages come from. */
-export interface MessageSource {
-  subscribe(filter: string, subscriber: (message: Message, id: bigint) => void): () => void;
-  readonly retained: {
-    get(topic: string): StoredMessage | undefined;
-    matching(filter: string): Iterable<StoredMessage>;
-    topics(): Iterable<string>;
-  };
-}
-
-/** The message layer's way to take an observation. */
-export type Observe = (
-  request: CoapRequest,
-  options: { confirmable: boolean; onEnd: (reason: string) => void },
-) => Observation | undefined;
-
-/** Where deliveries are recorded. */
-export interface Journal {
-  record(event: GatewayEvent): void;
-}
+import type { Timer } from '../../base/index.ts';
+import type { Connection } from '../../connections/index.ts';
+import { earlierOf, type QoS, type StoredMessage, TopicTree } from '../../domain/index.ts';
+import type { CoapRequest, Endpoint, KeptObservation, ObservationEnd, Place } from '../message-layer.ts';
+import type { KeptSubscription } from './kept-client.ts';
+import { Debts, type DropReason, Owed } from './owed.ts';
+import { Owner } from './owner.ts';
+import { Subscription } from './subscription.ts';
+import type { Observing, SubscriptionsDeps } from './subscription-deps.ts';
 
 /** Who subscribes, to what, and how. */
 export interface SubscriptionRequest {
@@ -28,103 +14,157 @@ export interface SubscriptionRequest {
   readonly owner: string;
   /** Full client id; empty where the caller gave none. */
   readonly clientId: string;
+  readonly connection: Connection | undefined;
   /** A valid filter. */
   readonly filter: string;
   readonly qos: QoS;
-  /** Whether another subscription of the same owner and filter is replaced. */
-  readonly single: boolean;
-  /** Monotonic time, milliseconds. */
-  readonly now: number;
 }
 
-interface Subscription {
-  readonly filter: string;
-  readonly qos: QoS;
-  /** Sends a message and records that it was received. */
-  readonly deliver: (message: Pick<Message, 'payload'>, id: bigint, settled?: () => void) => void;
-  readonly observation: Observation;
-  readonly end: () => void;
-}
+/** Bytes of payload that clients are owed, in all; messages that wait for one subscription. */
+const maxOwedBytes = 16 * 1024 * 1024;
+const maxOwedMessages = 100;
 
-/** The subscriptions of one owner: a connected client, or an endpoint without a connection. */
-interface Owner {
-  endpoint: Endpoint;
-  /** Monotonic time at which that endpoint last proved itself, milliseconds. */
-  seen: number;
-  readonly byObservation: Map<Observation, Subscription>;
-}
-
-/** The subscribed topics of CoAP clients, each an observation of the message layer. */
+/**
+ * The subscribed topics of CoAP clients, each an observation of the message layer. That of a connected client with a QoS
+ * above 0 is durable: what it has not acknowledged is held while it is connected, over a restart of the gateway as well.
+ */
 export class Subscriptions {
-  readonly #source: MessageSource;
-  readonly #observe: Observe;
-  readonly #journal: Journal;
-  readonly #maxPerOwner: number;
+  readonly #deps: SubscriptionsDeps;
   readonly #owners = new Map<string, Owner>();
+  readonly #debts: Debts;
+  readonly #dropped: (reason: DropReason) => void;
+  #sweep: Timer | undefined;
 
-  constructor(source: MessageSource, observe: Observe, journal: Journal, maxPerOwner: number) {
-    this.#source = source;
-    this.#observe = observe;
-    this.#journal = journal;
-    this.#maxPerOwner = maxPerOwner;
+  constructor(deps: SubscriptionsDeps) {
+    this.#deps = deps;
+    const { clock, metrics, kept } = deps;
+    this.#debts = new Debts({ now: () => clock.monotonic(), maxBytes: maxOwedBytes, moved: () => kept.moved() });
+    const about = 'Messages for CoAP clients that were given up without an acknowledgement.';
+    this.#dropped = (reason) => metrics.counter('holdfast_coap_owed_dropped_total', about, { reason }).add();
+    metrics.gauge(
+      'holdfast_coap_owed_messages',
+      'Messages that connected CoAP clients have not acknowledged.',
+      () => this.#debts.size,
+    );
+  }
+
+  /** The lowest id of a message that a client is owed. */
+  get lowestOwed(): bigint | undefined {
+    return this.#debts.lowest;
+  }
+
+  /** How many messages some client is owed. */
+  get owed(): number {
+    return this.#debts.size;
   }
 
   /**
    * Subscribes the client of `request`.
-   * @returns what sends the retained messages that match, to be called once the answer has left; undefined at a bound.
+   * @returns what sends the retained messages that match, to be called once the answer has left, and what the answer has to
+   * wait for; undefined at a bound.
    */
-  add(request: CoapRequest, wanted: SubscriptionRequest): (() => void) | undefined {
-    const { owner, clientId, filter, qos, single, now } = wanted;
-    const confirmable = qos > 0;
-    const entry = this.#owners.get(owner) ?? { endpoint: request.endpoint, seen: now, byObservation: new Map() };
-    if (single) this.#drop(entry, filter);
-    if (entry.byObservation.size >= this.#maxPerOwner) return undefined;
-    const observation = this.#observe(request, { confirmable, onEnd: () => end() });
-    if (observation === undefined) return undefined;
-    const deliver: Subscription['deliver'] = (message, id, settled) => {
-      if (clientId === '' && settled === undefined) return observation.notify(message.payload);
-      observation.notify(message.payload, {
-        onSettled: (outcome) => {
-          if (clientId !== '' && (outcome === 'sent' || outcome === 'acknowledged')) {
-            this.#journal.record({ kind: 'delivered', message: id, clientId, qos: confirmable ? 1 : 0 });
-          }
-          settled?.();
-        },
+  add(
+    request: CoapRequest,
+    wanted: SubscriptionRequest,
+  ): { readonly sendRetained: () => void; readonly kept: Promise<void> | undefined } | undefined {
+    const { connection, filter, qos } = wanted;
+    const owner = this.#owners.get(wanted.owner) ?? this.#newOwner(wanted.owner, connection);
+    if (owner.connection?.username !== connection?.username) this.#removeFrom(owner);
+    const former = connection === undefined ? [] : [...owner.subscriptions].filter((one) => one.filter === filter);
+    if (owner.subscriptions.size - former.length >= this.#deps.maxPerOwner) return undefined;
+    const owed = former.flatMap((one) => one.durable?.owed.take() ?? []);
+    const since = former.reduce((id, one) => earlierOf(id, one.durable?.since ?? id), this.#deps.kept.position);
+    const subscription = this.#make(wanted, connection !== undefined && qos > 0 ? since : undefined);
+    const observation = this.#deps.observers.observe(request, this.#observing(owner, subscription));
+    if (observation === undefined) {
+      const [one] = former;
+      one?.durable?.owed.put(owed);
+      if (one?.observation !== undefined) one.open(one.observation);
+      return undefined;
+    }
+    for (const one of former) this.#end(owner, one);
+    owner.endpoint = request.endpoint;
+    owner.connection = connection;
+    this.#owners.set(owner.key, owner);
+    if (subscription.durable !== undefined) subscription.durable.owed.put(owed);
+    else for (const debt of owed) this.#debts.settle(debt);
+    this.#enter(owner, subscription);
+    subscription.open(observation);
+    return {
+      sendRetained: () => this.#sendRetained(subscription),
+      kept: subscription.durable === undefined ? undefined : this.#deps.kept.keep(owner.key, () => owner.text()),
+    };
+  }
+
+  /** Takes up the subscriptions of a client that an earlier run had; they wait until it can be sent to. */
+  restore(connection: Connection, place: Place | undefined, subscriptions: readonly KeptSubscription[]): void {
+    const { clientId } = connection;
+    const owner = this.#newOwner(clientId, connection);
+    owner.place = place;
+    this.#owners.set(clientId, owner);
+    for (const { filter, qos, since, observation } of subscriptions) {
+      const subscription = this.#make({ filter, qos, clientId }, since);
+      this.#enter(owner, subscription);
+      this.#park(owner, subscription, observation);
+    }
+    this.#deps.kept.goOn(clientId, () => owner.text());
+  }
+
+  /** Reads messages again that clients of an earlier run may not have. */
+  async replay(messages: AsyncIterable<StoredMessage>): Promise<void> {
+    const tree = new TopicTree<Subscription>();
+    for (const { subscriptions } of this.#owners.values())
+      for (const one of subscriptions) if (one.durable !== undefined) tree.add(one.filter, one);
+    for await (const message of messages) {
+      if (message.qos === 0) continue;
+      const age = this.#deps.log.age(message) ?? 0;
+      tree.match(message.topic, (one) => {
+        if (one.durable !== undefined && message.id >= one.durable.since) one.deliver(message, message.id, age);
       });
-    };
-    const unsubscribe = this.#source.subscribe(filter, deliver);
-    const end = () => {
-      unsubscribe();
-      entry.byObservation.delete(observation);
-      if (entry.byObservation.size === 0 && this.#owners.get(owner) === entry) this.#owners.delete(owner);
-    };
-    entry.byObservation.set(observation, { filter, qos, deliver, observation, end });
-    this.#owners.set(owner, entry);
-    return () => this.#sendRetained(entry, observation, filter);
+    }
+  }
+
+  /** Sends to the clients of an earlier run again, as far as it is known where they are. */
+  resume(): void {
+    for (const owner of this.#owners.values()) {
+      if (owner.endpoint !== undefined || owner.place === undefined) continue;
+      owner.endpoint = this.#deps.observers.endpointAt(owner.place);
+      this.#reopen(owner);
+    }
   }
 
   /** Ends the owner's subscriptions to exactly `filter`; whether there was one. */
-  remove(owner: string, filter: string): boolean {
-    const entry = this.#owners.get(owner);
-    return entry === undefined ? false : this.#drop(entry, filter);
+  remove(key: string, filter: string): boolean {
+    const owner = this.#owners.get(key);
+    if (owner === undefined) return false;
+    return this.#removeFrom(owner, (one) => one.filter === filter);
   }
 
   /** An owner's filters, each with the highest QoS that was asked for. */
-  of(owner: string): readonly { readonly topic: string; readonly qos: QoS }[] {
+  of(key: string): readonly { readonly topic: string; readonly qos: QoS }[] {
     const found = new Map<string, QoS>();
-    for (const { filter, qos } of this.#owners.get(owner)?.byObservation.values() ?? []) {
-      if (qos >= (found.get(filter) ?? 0)) found.set(filter, qos);
+    for (const { filter, qos, kept } of this.#owners.get(key)?.subscriptions ?? []) {
+      if (kept !== undefined && qos >= (found.get(filter) ?? 0)) found.set(filter, qos);
     }
     return [...found].map(([topic, qos]) => ({ topic, qos }));
   }
 
   /** Ends all of an owner's subscriptions; `code`: that of a last notification, where one is due. */
-  removeAll(owner: string, code?: number): void {
-    const entry = this.#owners.get(owner);
-    if (entry === undefined) return;
-    for (const { observation, end } of [...entry.byObservation.values()]) {
-      end();
-      observation.end(code === undefined ? undefined : { code });
+  removeAll(key: string, code?: number): void {
+    const owner = this.#owners.get(key);
+    if (owner === undefined) return;
+    for (const one of [...owner.subscriptions]) {
+      this.#end(owner, one, 'gone', code);
+    }
+  }
+
+  /** The client has logged in anew: its observations end, and what it is owed waits until it has subscribed again. */
+  leave(key: string): void {
+    const owner = this.#owners.get(key);
+    if (owner === undefined) return;
+    for (const one of [...owner.subscriptions]) {
+      if (one.durable === undefined) this.#end(owner, one);
+      else this.#park(owner, one, undefined);
     }
   }
 
@@ -133,36 +173,127 @@ export class Subscriptions {
    * session (`moves`), else once its former address was silent for `patience` milliseconds: a publish from a second
    * socket does not take the notifications of the first away.
    */
-  seenAt(owner: string, endpoint: Endpoint, now: number, moves: boolean, patience: number): void {
-    const entry = this.#owners.get(owner);
-    if (entry === undefined) return;
-    if (entry.endpoint.key !== endpoint.key) {
-      if (!moves && now - entry.seen < patience) return;
-      entry.endpoint = endpoint;
-      for (const { observation } of entry.byObservation.values()) observation.move(endpoint, observation.token);
+  seenAt(key: string, endpoint: Endpoint, now: number, moves: boolean, patience: number): void {
+    const owner = this.#owners.get(key);
+    if (owner === undefined) return;
+    const { endpoint: former } = owner;
+    if (former?.key !== endpoint.key) {
+      if (former !== undefined && !moves && now - owner.seen < patience) return;
+      owner.endpoint = endpoint;
+      for (const { observation } of owner.subscriptions) observation?.move(endpoint, observation.token);
+      this.#deps.kept.changed(key);
     }
-    entry.seen = now;
+    owner.seen = now;
+    if (owner.parked > 0) this.#reopen(owner);
   }
 
-  #drop(entry: Owner, filter: string): boolean {
-    let found = false;
-    for (const subscription of [...entry.byObservation.values()]) {
-      if (subscription.filter !== filter) continue;
-      found = true;
-      subscription.end();
-      subscription.observation.end();
+  #newOwner(key: string, connection: Connection | undefined): Owner {
+    return new Owner(key, connection, this.#deps.clock.monotonic());
+  }
+
+  #make(wanted: Pick<SubscriptionRequest, 'filter' | 'qos' | 'clientId'>, since: bigint | undefined): Subscription {
+    const { journal, clock, log } = this.#deps;
+    const given = { ...wanted, journal };
+    if (since === undefined) return new Subscription(given, undefined);
+    const owed = new Owed({
+      debts: this.#debts,
+      now: () => clock.monotonic(),
+      maxMessages: maxOwedMessages,
+      dropped: this.#dropped,
+    });
+    return new Subscription(given, { owed, debts: this.#debts, require: (id) => log.require(id), since });
+  }
+
+  #enter(owner: Owner, subscription: Subscription): void {
+    owner.subscriptions.add(subscription);
+    subscription.unsubscribe = this.#deps.source.subscribe(subscription.filter, (message, id) =>
+      subscription.deliver(message, id),
+    );
+  }
+
+  #observing(owner: Owner, subscription: Subscription): Observing {
+    return { confirmable: subscription.qos > 0, onEnd: (reason) => this.#ended(owner, subscription, reason) };
+  }
+
+  /** An observation ended by itself. What the client is owed waits for it, unless it took the token for something else. */
+  #ended(owner: Owner, subscription: Subscription, reason: ObservationEnd): void {
+    if (!owner.subscriptions.has(subscription) || subscription.parked) return;
+    const { durable, kept } = subscription;
+    if (durable === undefined || reason === 'replaced' || reason === 'cancelled') this.#end(owner, subscription);
+    else this.#park(owner, subscription, reason === 'reset' ? undefined : kept);
+  }
+
+  #park(owner: Owner, subscription: Subscription, kept: KeptObservation | undefined): void {
+    const { observation } = subscription;
+    if (!subscription.parked) owner.parked += 1;
+    subscription.park(kept, this.#deps.clock.monotonic());
+    observation?.end();
+    if (kept === undefined) this.#armSweep();
+  }
+
+  /** Goes on with what waits for its client, which was seen. */
+  #reopen(owner: Owner): void {
+    const { endpoint } = owner;
+    if (endpoint === undefined) return;
+    let opened = false;
+    for (const one of owner.subscriptions) {
+      if (!one.parked || one.kept === undefined) continue;
+      const observation = this.#deps.observers.resume(endpoint, one.kept, this.#observing(owner, one));
+      if (observation === undefined) continue;
+      owner.parked -= 1;
+      one.open(observation);
+      opened = true;
     }
-    return found;
+    if (opened) this.#deps.kept.changed(owner.key);
+  }
+
+  /** Whether there was one. */
+  #removeFrom(owner: Owner, matches: (one: Subscription) => boolean = () => true): boolean {
+    const found = [...owner.subscriptions].filter(matches);
+    for (const one of found) this.#end(owner, one);
+    return found.length > 0;
+  }
+
+  #end(owner: Owner, subscription: Subscription, reason?: DropReason, code?: number): void {
+    const { observation, durable } = subscription;
+    if (!owner.subscriptions.delete(subscription)) return;
+    subscription.unsubscribe();
+    if (subscription.parked) owner.parked -= 1;
+    durable?.owed.clear(reason);
+    observation?.end(code === undefined ? undefined : { code });
+    if (owner.subscriptions.size === 0 && this.#owners.get(owner.key) === owner) this.#owners.delete(owner.key);
+    if (durable === undefined) return;
+    if (owner.durable) this.#deps.kept.changed(owner.key);
+    else this.#deps.kept.forget(owner.key);
+  }
+
+  /** Clients that were to subscribe again and did not are not waited for any longer. */
+  #armSweep(): void {
+    const { clock, patience } = this.#deps;
+    this.#sweep ??= clock.after('owed sweep', patience, () => {
+      this.#sweep = undefined;
+      const now = clock.monotonic();
+      let waiting = false;
+      for (const owner of [...this.#owners.values()]) {
+        for (const one of owner.parked > 0 ? [...owner.subscriptions] : []) {
+          if (!one.parked || one.kept !== undefined) continue;
+          if (now - one.parkedAt >= patience) this.#end(owner, one, 'gone');
+          else waiting = true;
+        }
+      }
+      if (waiting) this.#armSweep();
+    });
   }
 
   /** One after the other, so that the bounded queue of the endpoint does not overflow. */
-  #sendRetained(entry: Owner, observation: Observation, filter: string): void {
-    const topics = Array.from(this.#source.retained.matching(filter), (message) => message.topic).values();
+  #sendRetained(subscription: Subscription): void {
+    const { retained } = this.#deps.source;
+    const topics = Array.from(retained.matching(subscription.filter), (message) => message.topic).values();
     const next = () => {
       for (const topic of topics) {
-        const message = this.#source.retained.get(topic);
+        const message = retained.get(topic);
         if (message === undefined) continue;
-        entry.byObservation.get(observation)?.deliver(message, message.id, next);
+        subscription.send(message, message.id, next);
         return;
       }
     };

@@ -1,6 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import {
-  CoapResources,
   CoapServer,
   codeText,
   type DtlsOptions,
@@ -8,13 +7,10 @@ import {
   decode,
   type TransportListener,
 } from '../../../src/coap/index.ts';
-import { AccessRules, Authenticator, ConnectionRegistry } from '../../../src/connections/index.ts';
-import { Pipeline } from '../../../src/pipeline/index.ts';
+import type { AclRule } from '../../../src/connections/index.ts';
 import { type Logger, Metrics, silentLogger } from '../../../src/telemetry/index.ts';
-import { makeLog, message, settle } from '../../log/support.ts';
-import { FakeClock } from '../../support/fake-clock.ts';
-import { MemoryStore } from '../../support/memory-store.ts';
-import { plainPasswords } from '../../support/plain-passwords.ts';
+import { settle } from '../../log/support.ts';
+import { type SiteOptions, startSite } from '../support/site.ts';
 import { type Ask, request } from '../support/wire.ts';
 import { Client, type ClientOptions } from './support/client.ts';
 import { key } from './support/world.ts';
@@ -50,42 +46,34 @@ interface Answer {
   readonly port: number;
 }
 
+const rules: readonly AclRule[] = [
+  { effect: 'allow', action: 'all', user: '*', client: '*', topic: 'of/%u/#' },
+  { effect: 'allow', action: 'all', user: '*', client: '*', topic: 'all' },
+];
+
 async function setUp(
   mode: 'connection' | 'connectionless' = 'connection',
-  { logger = silentLogger, options = {} }: { logger?: Logger; options?: Partial<DtlsOptions> } = {},
+  {
+    logger = silentLogger,
+    options = {},
+    again = {},
+  }: { logger?: Logger; options?: Partial<DtlsOptions>; again?: Pick<SiteOptions, 'clock' | 'disks'> } = {},
 ) {
-  const clock = new FakeClock();
-  const { log } = makeLog(new MemoryStore(), { clock });
-  const base = { clock, logger, metrics: new Metrics() };
-  const rules = new AccessRules([
-    { effect: 'allow', action: 'all', user: '*', client: '*', topic: 'of/%u/#' },
-    { effect: 'allow', action: 'all', user: '*', client: '*', topic: 'all' },
-  ]);
-  const registry = new ConnectionRegistry({ ...base, journal: log.events, maxClients: 100 });
-  const retained = { maxMessages: 100, maxBytes: 100_000 };
-  const pipeline = new Pipeline({ ...base, log, rules, options: { maxPayload: 1_000, retained } });
-  const resources = new CoapResources({
-    ...base,
-    sink: pipeline,
-    source: pipeline,
-    journal: log.events,
-    registry,
-    authenticator: new Authenticator(plainPasswords({ dev: 'password' }), false),
-    rules,
-    observe: (asked, how) => server.observe(asked, how),
-    options: { mode, heartbeat: 30_000, appId: 'app', maxSubscriptions: 10 },
-  });
   const keys = new Map([
     ['dev', Buffer.from(key)],
     ['other', Buffer.alloc(16, 9)],
   ]);
   const carrier = new MemoryCarrier();
-  const transport = new DtlsTransport({ ...base, carrier, psk: { keyOf: (name) => keys.get(name) }, options });
-  const server: CoapServer = new CoapServer({ ...base, transports: [transport], handler: resources });
-  for (const service of [log, pipeline, registry, server]) {
-    await service.start();
-    running.push(service);
-  }
+  let transport: DtlsTransport | undefined;
+  const site = await startSite(
+    (base) => {
+      transport = new DtlsTransport({ ...base, carrier, psk: { keyOf: (name) => keys.get(name) }, options });
+      return [transport];
+    },
+    { mode, logger, anonymous: false, passwords: { dev: 'password' }, rules, ...again },
+  );
+  running.push(site);
+  const { clock } = site;
   const arrive = (datagrams: readonly Buffer[], port: number) => {
     for (const datagram of datagrams) carrier.listener?.received(datagram, '192.0.2.1', port);
   };
@@ -123,11 +111,7 @@ async function setUp(
     const answer = heard(client).find((one) => one.mid === id);
     return answer === undefined ? 'nothing' : `${answer.code} ${answer.payload}`.trim();
   };
-  const publish = async (topic: string, payload: string) => {
-    pipeline.publish(message(payload, topic), () => undefined);
-    await settle(clock);
-  };
-  return { clock, log, base, registry, resources, transport, server, carrier, arrive, connect, heard, ask, publish };
+  return { ...site, transport: transport as DtlsTransport, carrier, arrive, connect, heard, ask };
 }
 
 const login = (...query: string[]): Ask => ({ code: 2, path: 'mqtt/connection', query });
@@ -162,6 +146,34 @@ describe('a device that has proved who it is', () => {
     expect(await ask(client, { code: 2, path: 'ps/of/other/x', payload: 'x' })).toMatch(/^4\.01/);
     expect(await ask(client, { code: 2, path: 'ps/of/dev/x', query: ['u=other'], payload: 'x' })).toMatch(/^4\.01/);
     expect(await ask(client, { code: 1, path: 'ps/of/other/x', observe: 0 })).toMatch(/^4\.01/);
+  });
+});
+
+describe('a device over DTLS, where the gateway was killed,', () => {
+  it('gets what it is owed in its new session, once it has shown its token there', async () => {
+    const old = await setUp();
+    const before = old.connect();
+    const who = ['clientid=a', `token=${(await old.ask(before, login('clientid=a'))).slice(5)}`];
+    expect(await old.ask(before, { code: 1, path: 'ps/all', observe: 0, token: 'a1', query: who })).toBe('2.05');
+    await old.publish('all', 'owed');
+    const { clock, disks } = old;
+    running.splice(0);
+    clock.advance(5_000);
+    const left = { ...disks, log: disks.log.afterPowerCut(0), sessions: disks.sessions.afterPowerCut(0) };
+    const site = await setUp('connection', { again: { clock, disks: left } });
+    expect(site.registry.find('a@app')).toMatchObject({ username: 'dev', network: 'coaps' });
+    const stranger = site.connect({ identity: 'other', key: Buffer.alloc(16, 9) }, 2_000);
+    expect(await site.ask(stranger, { code: 3, path: 'mqtt/connection', query: who }, 2_000)).toMatch(/^4\.01/);
+    const after = site.connect({}, 3_000);
+    site.arrive([after.seal(23, request({ code: 3, path: 'mqtt/connection', query: who, mid: 7 }))], 3_000);
+    await settle(clock);
+    const heard = site.heard(after);
+    expect(heard.map(({ code, payload, observe }) => `${code} ${payload} ${observe}`)).toEqual([
+      '2.05 owed true',
+      '2.01  false',
+    ]);
+    await site.publish('all', 'next');
+    expect(site.heard(after)).toEqual([]);
   });
 });
 

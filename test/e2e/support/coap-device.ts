@@ -3,11 +3,13 @@ import { generate, type NamedOption, type ParsedPacket, parse } from 'coap-packe
 
 /**
  * A CoAP device in connection mode: logs in, observes a topic if it is given one, and sends heartbeats. It does both again
- * once the gateway no longer knows it or does not answer.
+ * once the gateway no longer knows it.
  */
 export class CoapDevice {
   /** Payloads of the notifications, in the order of their arrival; a retransmission is not noted twice. */
   readonly received: string[] = [];
+  /** How often it was let in. */
+  logins = 0;
   readonly #clientId: string;
   readonly #port: number;
   readonly #topic: string | undefined;
@@ -44,7 +46,7 @@ export class CoapDevice {
     return this.#observing;
   }
 
-  /** The gateway was killed: its tokens and observations are gone. */
+  /** It begins anew: its tokens and observations are gone. */
   forget(): void {
     this.#epoch += 1;
     this.#token = undefined;
@@ -63,7 +65,7 @@ export class CoapDevice {
       if (this.#token === undefined) await this.#login(epoch);
       else {
         const beat = await this.#request('PUT', ['mqtt', 'connection'], this.query);
-        if (beat?.code !== '2.01' && epoch === this.#epoch) this.forget();
+        if (beat !== undefined && beat.code !== '2.01' && epoch === this.#epoch) this.forget();
       }
       await new Promise<void>((resolve) => setTimeout(resolve, this.#token === undefined ? 50 : 500));
     }
@@ -78,6 +80,7 @@ export class CoapDevice {
     );
     if (login?.code !== '2.01' || epoch !== this.#epoch) return;
     this.#token = `${login.payload}`;
+    this.logins += 1;
     if (this.#topic === undefined) return;
     const observe = [{ name: 'Observe', value: Buffer.alloc(0) }] as const;
     const answer = await this.#request('GET', ['ps', ...this.#topic.split('/')], [...this.query, 'qos=1'], observe);

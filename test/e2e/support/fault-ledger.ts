@@ -15,8 +15,6 @@ interface Downward {
   /** Whether the gateway acknowledged it. */
   taken: boolean;
   delivered: number;
-  /** For a device that observes: whether it did when this was offered, and was not cut off by a kill since. */
-  due: boolean;
 }
 
 /**
@@ -37,12 +35,10 @@ export class FaultLedger implements Traffic {
   readonly #upward = new Map<string, Upward>();
   readonly #downward = new Map<string, Downward>();
   readonly #prefix: string;
-  readonly #observes: () => boolean;
 
-  /** `prefix` of the topics from publishers, at the broker; `observes`: whether the CoAP device does, now. */
-  constructor(prefix: string, observes: () => boolean) {
+  /** `prefix` of the topics from publishers, at the broker. */
+  constructor(prefix: string) {
     this.#prefix = prefix;
-    this.#observes = observes;
   }
 
   linked(): void {
@@ -71,9 +67,7 @@ export class FaultLedger implements Traffic {
   }
 
   offered(_topic: string, payload: string): void {
-    const command = this.#command(payload);
-    command.offered += 1;
-    command.due = command.due || this.#observes();
+    this.#command(payload).offered += 1;
   }
 
   taken(payload: string): void {
@@ -83,11 +77,6 @@ export class FaultLedger implements Traffic {
   /** A command reached the device or the session that it is for. */
   delivered(payload: string): void {
     this.#command(payload).delivered += 1;
-  }
-
-  /** The gateway was killed: what it had not told a device yet is gone, for a device has no queue. */
-  killed(): void {
-    for (const command of this.#downward.values()) if (command.delivered === 0) command.due = false;
   }
 
   /** The broker's run that acknowledged a message; undefined where none did. */
@@ -114,7 +103,7 @@ export class FaultLedger implements Traffic {
   #command(payload: string): Downward {
     const known = this.#downward.get(payload);
     if (known !== undefined) return known;
-    const made: Downward = { offered: 0, taken: false, delivered: 0, due: false };
+    const made: Downward = { offered: 0, taken: false, delivered: 0 };
     this.#downward.set(payload, made);
     return made;
   }

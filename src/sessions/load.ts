@@ -1,6 +1,7 @@
-import type { QoS } from '../../domain/index.ts';
-import type { Store } from '../../log/index.ts';
+import type { QoS } from '../domain/index.ts';
+import type { Store } from '../log/index.ts';
 import { decodeContent, prefix, readClientKey, unseal } from './codec.ts';
+import type { KeptClients } from './kept-clients.ts';
 import type { WillRow } from './rows.ts';
 import type { LastUse } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -19,6 +20,7 @@ interface Entry {
 export async function load(
   store: Store,
   sessions: Sessions,
+  kept: KeptClients,
   format: number,
 ): Promise<{
   readonly watermark: bigint | undefined;
@@ -30,7 +32,7 @@ export async function load(
   const each = async (kind: string, take: (entry: Entry) => boolean): Promise<void> => {
     for await (const [key, sealed] of store.entries(rangeOf(kind))) {
       const value = unseal(key, sealed, format);
-      const ofAll = kind === prefix.content || kind === prefix.watermark;
+      const ofAll = kind === prefix.content || kind === prefix.watermark || kind === prefix.owedFrom;
       const of = ofAll ? { clientId: '', rest: key.subarray(1) } : readClientKey(key);
       if (value !== undefined && of !== undefined && take({ ...of, value })) continue;
       damaged.push(key);
@@ -74,11 +76,20 @@ export async function load(
     if (will !== undefined) sessions.restoreWill(clientId, will);
     return will !== undefined;
   });
+  await each(prefix.kept, ({ clientId, value }) => {
+    kept.restore(clientId, value.toString());
+    return true;
+  });
+  await each(prefix.owedFrom, ({ value }) => {
+    if (value.length === 8) kept.restoreAt(value.readBigUInt64BE());
+    return value.length === 8;
+  });
   let watermark: bigint | undefined;
   await each(prefix.watermark, ({ value }) => {
     if (value.length === 8) watermark = value.readBigUInt64BE();
     return value.length === 8;
   });
+  if (watermark !== undefined) kept.restoredBy(watermark);
   return { watermark, damaged, clients };
 }
 

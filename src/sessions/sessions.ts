@@ -1,4 +1,4 @@
-import { type QoS, type StoredMessage, TopicTree } from '../../domain/index.ts';
+import { type QoS, type StoredMessage, TopicTree } from '../domain/index.ts';
 import type { Content } from './codec.ts';
 import type { SessionDeps } from './options.ts';
 import { contentOf, SessionQueues } from './queues.ts';

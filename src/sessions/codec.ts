@@ -1,5 +1,5 @@
-import { crc32c } from '../../base/index.ts';
-import type { QoS, StoredMessage } from '../../domain/index.ts';
+import { crc32c } from '../base/index.ts';
+import type { QoS, StoredMessage } from '../domain/index.ts';
 
 /** Kinds of entries, first byte of their keys. */
 export const prefix = {
@@ -10,6 +10,8 @@ export const prefix = {
   queued: 'q',
   incoming: 'i',
   will: 'x',
+  kept: 'k',
+  owedFrom: 'o',
   format: 'f',
 } as const;
 

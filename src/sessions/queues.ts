@@ -1,5 +1,5 @@
-import type { QoS, StoredMessage } from '../../domain/index.ts';
-import type { Counter } from '../../telemetry/index.ts';
+import type { QoS, StoredMessage } from '../domain/index.ts';
+import type { Counter } from '../telemetry/index.ts';
 import type { Content } from './codec.ts';
 import type { SessionDeps } from './options.ts';
 import { ContentRow, EntryRow } from './rows.ts';

@@ -1,4 +1,4 @@
-import type { Message, QoS } from '../../domain/index.ts';
+import type { Message, QoS } from '../domain/index.ts';
 import { bytesOfId, type Content, clientKey, encodeContent, prefix } from './codec.ts';
 import type { Session } from './session.ts';
 import { Row } from './write-behind.ts';

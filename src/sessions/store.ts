@@ -1,13 +1,14 @@
-import { reasonOf, type Service, type Timer } from '../../base/index.ts';
-import type { Message } from '../../domain/index.ts';
-import { asideOf, isFinal } from '../../log/index.ts';
+import { reasonOf, type Service, type Timer } from '../base/index.ts';
+import { earlierOf, type Message } from '../domain/index.ts';
+import { asideOf, isFinal } from '../log/index.ts';
 import { latest } from './codec.ts';
+import { KeptClients } from './kept-clients.ts';
 import { load } from './load.ts';
 import { noteFormat, openStore } from './opening.ts';
-import { damaged, failing, type SessionDeps } from './options.ts';
+import { damaged, failing, type SessionDeps, type SessionLimits } from './options.ts';
 import { WatermarkRow } from './rows.ts';
 import { Sessions } from './sessions.ts';
-import { WriteBehind } from './write-behind.ts';
+import { type Row, WriteBehind } from './write-behind.ts';
 
 /** Changes that nobody waits for reach the disk within this time, milliseconds. */
 const flushDelay = 200;
@@ -32,6 +33,8 @@ export interface NumberedSource {
 export class SessionStore implements Service {
   readonly name = 'sessions';
   readonly sessions: Sessions;
+  /** CoAP clients that are connected. */
+  readonly clients: KeptClients;
   readonly #deps: SessionDeps & { readonly source: NumberedSource };
   readonly #writer: WriteBehind;
   #timers: Timer[] = [];
@@ -53,6 +56,11 @@ export class SessionStore implements Service {
       failed: (error) => this.#failed(error),
     });
     this.sessions = new Sessions(deps, this.#writer, watermark);
+    this.clients = new KeptClients(this.#writer, watermark, deps);
+  }
+
+  get limits(): SessionLimits {
+    return this.#deps.limits;
   }
 
   /** What was changed up to now is written, and with `sync` on the disk, when this resolves. */
@@ -91,8 +99,18 @@ export class SessionStore implements Service {
     for (const timer of this.#timers.splice(0)) timer.cancel();
     this.#unsubscribe?.();
     const written = await this.#writer.close();
-    if (written) this.#deps.log.moveCursor(cursor, this.sessions.watermark.at);
+    if (written) this.#deps.log.moveCursor(cursor, this.#needed);
     await this.#deps.store.close().catch(() => undefined);
+  }
+
+  /** The lowest id that may have to be read again after a restart. */
+  get #needed(): bigint {
+    return earlierOf(this.sessions.watermark.at, this.clients.at);
+  }
+
+  *#rows(): Generator<Row> {
+    yield* this.sessions.rows();
+    yield* this.clients.rows();
   }
 
   /** Opens the store; what does not open or read is raised as a condition, and sessions begin with what there is. */
@@ -122,7 +140,7 @@ export class SessionStore implements Service {
     this.#loaded = true;
     let watermark: bigint | undefined;
     try {
-      const found = await load(store, this.sessions, format);
+      const found = await load(store, this.sessions, this.clients, format);
       watermark = found.watermark ?? log.cursor?.(cursor);
       const entries = found.damaged.length;
       if (entries > 0) {
@@ -146,7 +164,7 @@ export class SessionStore implements Service {
   /** Writes all of it anew, in the format of now. */
   async #convert(): Promise<void> {
     try {
-      for (const row of this.sessions.rows()) this.#writer.mark(row);
+      for (const row of this.#rows()) this.#writer.mark(row);
       await this.#writer.flush(true);
       await noteFormat(this.#deps.store);
     } catch (thrown) {
@@ -173,11 +191,10 @@ export class SessionStore implements Service {
 
   /** The log may let go of what is below the watermark once the disk has that. */
   async #advance(): Promise<void> {
-    const { watermark, count } = this.sessions;
-    const { at } = watermark;
+    const at = this.#needed;
     if (at === this.#advanced) return;
     try {
-      if (count > 0) await this.#writer.flush(true);
+      if (this.sessions.count + this.clients.count > 0) await this.#writer.flush(true);
       this.#advanced = at;
       this.#deps.log.moveCursor(cursor, at);
     } catch (thrown) {
@@ -207,7 +224,7 @@ export class SessionStore implements Service {
       this.#reopenLater();
       return;
     }
-    for (const row of this.sessions.rows()) this.#writer.mark(row);
+    for (const row of this.#rows()) this.#writer.mark(row);
     this.#writer.resume();
     await this.#writer.flush(true).then(
       () => health.clear(failing),

@@ -1,7 +1,7 @@
-import type { Clock } from '../../base/index.ts';
-import type { ClockQuality, StoredMessage } from '../../domain/index.ts';
-import type { LogPage, QueueOptions, Store } from '../../log/index.ts';
-import type { Condition, Health, Logger, Metrics } from '../../telemetry/index.ts';
+import type { Clock } from '../base/index.ts';
+import type { ClockQuality, StoredMessage } from '../domain/index.ts';
+import type { LogPage, QueueOptions, Store } from '../log/index.ts';
+import type { Condition, Health, Logger, Metrics } from '../telemetry/index.ts';
 
 /** Bounds of what sessions may take; the oldest message gives way to a new one. */
 export interface SessionLimits {
@@ -62,12 +62,12 @@ export interface SessionDeps {
 export const damaged: Condition = {
   code: 'sessions_damaged',
   severity: 'degraded',
-  text: 'The store of MQTT sessions was damaged; some clients may have lost subscriptions or queued messages.',
+  text: 'The store of sessions was damaged; some clients may have lost subscriptions or queued messages.',
 };
 
 /** The session store refuses writes. */
 export const failing: Condition = {
   code: 'sessions_failing',
   severity: 'degraded',
-  text: 'The store of MQTT sessions cannot be written; clients cannot subscribe for good until it can.',
+  text: 'The store of sessions cannot be written; clients cannot subscribe for good until it can.',
 };

@@ -1,5 +1,5 @@
-import { HoldfastError, reasonOf } from '../../base/index.ts';
-import { isDisk, newestOf, type Store, type StoreOpening } from '../../log/index.ts';
+import { HoldfastError, reasonOf } from '../base/index.ts';
+import { isDisk, newestOf, type Store, type StoreOpening } from '../log/index.ts';
 import { latest, prefix, seal, unseal } from './codec.ts';
 
 const formatKey = Buffer.from(prefix.format);

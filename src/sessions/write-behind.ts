@@ -1,5 +1,5 @@
-import { type Clock, HoldfastError, reasonOf, type Timer } from '../../base/index.ts';
-import type { Store, Write } from '../../log/index.ts';
+import { type Clock, HoldfastError, reasonOf, type Timer } from '../base/index.ts';
+import type { Store, Write } from '../log/index.ts';
 import { seal } from './codec.ts';
 
 /** Something in memory that has an entry on disk. */

@@ -1,0 +1,79 @@
+import type { Network, QoS } from '../../domain/index.ts';
+import type { KeptObservation, Place } from '../message-layer.ts';
+
+/** A connected client as it is kept over a restart. */
+export interface KeptClient {
+  readonly username: string;
+  readonly network: Network;
+  /** As shown, e.g. `192.0.2.7:49152`. */
+  readonly address: string;
+  /** SHA-256 of the connection's token, base64url. */
+  readonly digest: string;
+  /** Where it was; undefined over a secure transport. */
+  readonly place: Place | undefined;
+  readonly subscriptions: readonly KeptSubscription[];
+}
+
+export interface KeptSubscription {
+  readonly filter: string;
+  readonly qos: QoS;
+  /** It gets messages from this id on. */
+  readonly since: bigint;
+  /** Undefined where the client has to subscribe again. */
+  readonly observation: KeptObservation | undefined;
+}
+
+/** JSON, with bytes in base64 and ids in hexadecimal. */
+export function encodeKept(client: KeptClient): string {
+  const subscriptions = client.subscriptions.map(({ since, observation, ...rest }) => ({
+    ...rest,
+    since: since.toString(16),
+    observation:
+      observation === undefined
+        ? undefined
+        : { ...observation, token: Buffer.from(observation.token).toString('base64') },
+  }));
+  return JSON.stringify({ ...client, subscriptions });
+}
+
+/** Undefined where it is not what `encodeKept` wrote. */
+export function decodeKept(text: string): KeptClient | undefined {
+  const { username, network, address, digest, place, subscriptions } = fieldsOf(parse(text));
+  if (typeof username !== 'string' || (network !== 'coap' && network !== 'coaps') || typeof address !== 'string')
+    return undefined;
+  if (typeof digest !== 'string' || digest === '' || !Array.isArray(subscriptions)) return undefined;
+  const read = subscriptions.map((one: unknown) => subscriptionOf(fieldsOf(one)));
+  const whole = read.filter((one) => one !== undefined);
+  if (whole.length < read.length) return undefined;
+  return { username, network, address, digest, place: placeOf(fieldsOf(place)), subscriptions: whole };
+}
+
+type Fields = Partial<Record<string, unknown>>;
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function fieldsOf(value: unknown): Fields {
+  return typeof value === 'object' && value !== null ? { ...value } : {};
+}
+
+function placeOf({ url, address, port }: Fields): Place | undefined {
+  if (typeof url !== 'string' || typeof address !== 'string' || typeof port !== 'number') return undefined;
+  return { url, address, port };
+}
+
+function subscriptionOf({ filter, qos, since, observation }: Fields): KeptSubscription | undefined {
+  if (typeof filter !== 'string' || (qos !== 1 && qos !== 2)) return undefined;
+  if (typeof since !== 'string' || !/^[0-9a-f]{1,16}$/.test(since)) return undefined;
+  return { filter, qos, since: BigInt(`0x${since}`), observation: observationOf(fieldsOf(observation)) };
+}
+
+function observationOf({ token, resource, szx, sequence }: Fields): KeptObservation | undefined {
+  if (typeof token !== 'string' || typeof resource !== 'string' || typeof sequence !== 'number') return undefined;
+  return { token: Buffer.from(token, 'base64'), resource, szx: typeof szx === 'number' ? szx : undefined, sequence };
+}
