@@ -1,5 +1,5 @@
 import { Backoff, type Clock, reasonOf, type Timer } from '../base/index.ts';
-import type { Message } from '../domain/index.ts';
+import type { Message, StoredMessage } from '../domain/index.ts';
 import type { Logger } from '../telemetry/index.ts';
 import type { Deliverer, UpstreamLog } from './deps.ts';
 import type { EchoFilter } from './echo-filter.ts';
@@ -11,6 +11,7 @@ import type { ReplayOptions } from './options.ts';
 import { Pace } from './pace.ts';
 import { Refusals } from './refusals.ts';
 import { Screen, type ScreenDeps } from './screen.ts';
+import { Suspects } from './suspects.ts';
 
 export interface DrainerDeps extends Omit<ScreenDeps, 'latest' | 'refusals'> {
   readonly log: UpstreamLog;
@@ -29,6 +30,11 @@ export interface DrainerDeps extends Omit<ScreenDeps, 'latest' | 'refusals'> {
 const retryCodes: ReadonlySet<number> = new Set([0x97, 0x91]);
 /** Messages looked at in one go, so that a long stretch of filtered ones does not hold up everything else. */
 const stretch = 512;
+
+/** Milliseconds for which a link has to hold before a message is tried on it alone; longer than a back-off is reset after. */
+const trialQuiet = 12_000;
+/** Milliseconds after its sending within which the end of such a link is blamed on the message. */
+const trialBlame = 10_000;
 
 /** A message on its way. */
 interface Sent {
@@ -51,6 +57,13 @@ interface Run {
   readonly ackCheck: Timer;
   later: Timer | undefined;
   heldUntil: number;
+  /** Whether messages go one by one, to find the one that the broker does not bear. */
+  careful: boolean;
+  /** Whether the broker has acknowledged the status on this link. */
+  proven: boolean;
+  /** The cursor when the link came up. */
+  readonly begun: bigint | undefined;
+  last: { readonly sent: Sent; readonly at: number } | undefined;
 }
 
 /**
@@ -63,6 +76,7 @@ export class Drainer implements Deliverer {
   readonly #quota: Backoff;
   readonly #refusals: Refusals;
   readonly #screen: Screen;
+  readonly #suspects: Suspects;
   readonly #latest: LatestByTopic | undefined;
   #run: Run | undefined;
   #scheduled: Timer | undefined;
@@ -71,6 +85,7 @@ export class Drainer implements Deliverer {
   constructor(deps: DrainerDeps) {
     this.#deps = deps;
     this.#refusals = new Refusals(deps);
+    this.#suspects = new Suspects(deps);
     this.#latest = deps.topics.keepsLatest
       ? new LatestByTopic({ ...deps, mapped: (message) => this.#screen.mapped(message) })
       : undefined;
@@ -89,16 +104,18 @@ export class Drainer implements Deliverer {
   }
 
   /** The link is up: begins at the cursor. `echo` remembers what was sent where the broker would send it back. */
-  attach(link: Link, session: LinkSession, echo: EchoFilter | undefined): void {
+  attach(link: Link, given: LinkSession, echo: EchoFilter | undefined): void {
     this.detach();
     const { log, clock, ackTimeout, replay, random } = this.#deps;
-    const limit = Math.max(1, Math.min(this.#deps.window, session.limits.receiveMaximum));
+    const { careful, maximumQos } = this.#suspects;
+    const session =
+      given.limits.maximumQos > maximumQos ? { ...given, limits: { ...given.limits, maximumQos } } : given;
     const run: Run = {
       link,
       session,
       lanes: new Lanes({
         ...this.#deps,
-        limit,
+        limit: careful ? 1 : this.#limitOf(session),
         liveFirst: replay.order === 'live_first',
         freshShare: replay.freshShare,
         ready: () => this.#schedule(),
@@ -110,17 +127,28 @@ export class Drainer implements Deliverer {
       again: [],
       ackCheck: clock.every('upstream ack timeout', Math.max(100, ackTimeout / 4), () => this.#checkAcks(run)),
       later: undefined,
-      heldUntil: 0,
+      heldUntil: careful ? clock.monotonic() + trialQuiet : 0,
+      careful,
+      proven: false,
+      begun: log.cursor(this.#deps.name),
+      last: undefined,
     };
     this.#run = run;
-    this.#schedule();
+    if (careful) this.#later(run, trialQuiet);
+    else this.#schedule();
   }
 
-  /** The link is gone: what was in flight is forgotten, the cursor stays where it is. */
-  detach(): void {
+  /** The broker has acknowledged the status on this link: it takes messages. */
+  proven(link: Link): void {
+    if (this.#run?.link === link) this.#run.proven = true;
+  }
+
+  /** The link is gone: what was in flight is forgotten, the cursor stays where it is. `closed`: the broker closed it. */
+  detach(closed = false): void {
     const run = this.#run;
     if (run === undefined) return;
     run.lanes.save();
+    this.#judge(run, closed);
     this.#run = undefined;
     this.#scheduled?.cancel();
     this.#scheduled = undefined;
@@ -128,6 +156,19 @@ export class Drainer implements Deliverer {
     run.later?.cancel();
     this.#quiesced?.();
     this.#quiesced = undefined;
+  }
+
+  #limitOf({ limits }: LinkSession): number {
+    return Math.max(1, Math.min(this.#deps.window, limits.receiveMaximum));
+  }
+
+  #judge({ careful, proven, begun, last, lanes }: Run, closed: boolean): void {
+    const now = this.#deps.clock.monotonic();
+    const { open } = lanes;
+    const alone = careful && proven && open === 1 && last !== undefined && now - last.at < trialBlame;
+    const blamed = alone ? { id: last.sent.id, topic: last.sent.packet.topic, qos: last.sent.packet.qos } : undefined;
+    const moved = this.#deps.log.cursor(this.#deps.name) !== begun;
+    this.#suspects.ended({ closed, moved, open, blamed }, now);
   }
 
   /** Hears of what comes into the log from now on; returns what ends that. */
@@ -187,7 +228,8 @@ export class Drainer implements Deliverer {
       // Whatever room there is is filled: a broker that does not set TCP_NODELAY holds its other acknowledgements back until
       // the first one is answered, by data or by a delayed ACK after 40 ms.
       let left = stretch;
-      for (const lane of run.lanes.all) left = this.#fillLane(run, lane, left, now);
+      const lanes = run.careful ? run.lanes.all.slice(-1) : run.lanes.all;
+      for (const lane of lanes) left = this.#fillLane(run, lane, left, now);
       if (left === 0) this.#schedule();
       this.#screen.tell();
     }
@@ -201,7 +243,7 @@ export class Drainer implements Deliverer {
       if (message === undefined) break;
       const backlog = message.id < run.backlogEnd;
       const next = message.id + 1n;
-      const packet = this.#screen.packet(message, run.session, backlog, now);
+      const packet = this.#packet(run, message, backlog, now);
       if (packet === undefined) {
         lane.pages.shift();
         lane.window.pass(next);
@@ -221,8 +263,17 @@ export class Drainer implements Deliverer {
     return left;
   }
 
+  /** Undefined for a message that is not sent. */
+  #packet(run: Run, message: StoredMessage, backlog: boolean, now: number): Outgoing | undefined {
+    const packet = this.#screen.packet(message, run.session, backlog, now);
+    if (packet === undefined || !this.#suspects.condemned(message.id, packet.topic, now)) return packet;
+    this.#refusals.add(packet.topic, 'closed_by_broker', now);
+    return undefined;
+  }
+
   #publish(run: Run, sent: Sent, now: number): void {
     const { packet } = sent;
+    if (run.careful) run.last = { sent, at: now };
     this.#deps.counters.published.add();
     run.echo?.sent(packet.topic, packet.payload, now);
     run.link.publish(packet, (code) => {
@@ -242,6 +293,11 @@ export class Drainer implements Deliverer {
     } else if (packet.qos > 0) {
       this.#deps.counters.acknowledged.add();
       this.#deps.log.delivered(id);
+      this.#suspects.acknowledged(id, packet.topic);
+      if (run.careful) {
+        run.careful = false;
+        run.lanes.limit = this.#limitOf(run.session);
+      }
       if (run.heldUntil !== 0 && run.again.length === 0) this.#quota.reset();
     }
     if (this.#quiesced !== undefined && run.lanes.open === 0) {

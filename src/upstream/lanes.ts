@@ -30,6 +30,8 @@ const maxSpans = 8;
  */
 export class Lanes {
   readonly #deps: LanesDeps;
+  /** Messages in flight at most, in all. */
+  limit: number;
   /** What was got beyond the cursor when the link came up. */
   readonly #done: readonly Span[];
   /** The lane for what comes in now, and the only one where there is no backlog beside it. */
@@ -41,6 +43,7 @@ export class Lanes {
 
   constructor(deps: LanesDeps) {
     this.#deps = deps;
+    this.limit = deps.limit;
     const { log, name, liveFirst } = deps;
     const { at, spans } = spansAbove(log.done(name), log.cursor(name) ?? log.head);
     this.#done = spans;
@@ -71,7 +74,8 @@ export class Lanes {
 
   /** How many more `lane` may send now. */
   room(lane: Lane): number {
-    const { limit, freshShare } = this.#deps;
+    const { limit } = this;
+    const { freshShare } = this.#deps;
     if (this.#backlog === undefined) return limit - lane.window.size;
     const left = limit - this.#main.window.size - this.#backlog.window.size;
     // the backlog always gets on, however much comes in meanwhile

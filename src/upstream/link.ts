@@ -50,6 +50,8 @@ export interface LinkEnd {
   readonly reason: string;
   /** Whether the broker would not have this protocol: it said so, or closed without any answer to CONNECT. */
   readonly dialect: 'refused' | 'closed' | undefined;
+  /** Whether the broker closed it, once it was up, for what it was sent or for a reason that it did not say. */
+  readonly closed?: boolean;
   /** The reason code of the CONNACK or DISCONNECT, where there was one. */
   readonly code: number | undefined;
 }

@@ -11,6 +11,10 @@ const sessionExpiry = 7 * 86_400;
 const farewellTimeout = 1_000;
 const unsupportedProtocol: ReadonlySet<number | undefined> = new Set([0x01, 0x84]);
 const closedCodes: ReadonlySet<string | number | undefined> = new Set(['ECONNRESET', 'EPIPE', undefined]);
+/** Reason codes of a DISCONNECT that may be about what the broker was sent (MQTT 5 §3.14.2.1), not about itself. */
+const blamingCodes: ReadonlySet<number | undefined> = new Set([
+  0x80, 0x81, 0x82, 0x83, 0x87, 0x90, 0x94, 0x95, 0x99, 0x9a, 0x9b,
+]);
 const noLimits: LinkLimits = {
   receiveMaximum: 65_535,
   maximumPacketSize: Number.POSITIVE_INFINITY,
@@ -255,7 +259,11 @@ class MqttLink implements Link {
   #end(): LinkEnd {
     const code = typeof this.#code === 'number' ? this.#code : undefined;
     const reason = this.#reason ?? 'connection closed by the broker';
-    if (this.#answered) return { reason, code, dialect: undefined };
+    if (this.#answered) {
+      const silently = this.#reason === undefined || (this.#code !== undefined && closedCodes.has(this.#code));
+      const closed = silently || blamingCodes.has(code);
+      return { reason, code, closed, dialect: undefined };
+    }
     if (unsupportedProtocol.has(code)) return { reason, code, dialect: 'refused' };
     const closed = this.#transport && closedCodes.has(this.#code);
     return { reason, code, dialect: closed && this.#reason !== 'connack timeout' ? 'closed' : undefined };

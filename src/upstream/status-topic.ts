@@ -36,12 +36,13 @@ export class StatusTopic {
     return { topic, payload: statusPayload({ state: 'offline', gateway: gatewayId }) };
   }
 
-  online(link: Link, session: LinkSession): void {
+  /** `acknowledged` is called where the broker says that it has the message. */
+  online(link: Link, session: LinkSession, acknowledged: () => void): void {
     this.closed();
     this.#link = link;
     this.#session = session;
     this.#since = this.#deps.clock.wall();
-    this.#publish('online', () => undefined);
+    this.#publish('online', session.limits.maximumQos === 0 ? () => undefined : acknowledged);
   }
 
   /** Says so before a DISCONNECT, after which the broker drops the will. */

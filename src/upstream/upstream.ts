@@ -248,7 +248,7 @@ export class Upstream implements Service {
       this.#backoff.reset();
     });
     this.#subscriber.subscribe(link, url, session);
-    this.#status.online(link, session);
+    this.#status.online(link, session, () => this.#drainer.proven(link));
     this.#drainer.attach(link, session, echo);
   }
 
@@ -260,7 +260,7 @@ export class Upstream implements Service {
     this.#link = undefined;
     this.#session = undefined;
     this.#disarm('stable');
-    this.#drainer.detach();
+    this.#drainer.detach(end.closed);
     this.#downlink.closed();
     this.#status.closed();
     if (this.#state === 'stopped') {

@@ -62,6 +62,13 @@ export class FakeLink implements Link {
     this.events?.down({ reason, dialect: undefined, code: undefined });
   }
 
+  /** The broker closes the connection. */
+  close(): void {
+    if (this.ended !== undefined) return;
+    this.ended = 'closed';
+    this.events?.down({ reason: 'connection closed by the broker', dialect: undefined, code: undefined, closed: true });
+  }
+
   ack(at: number, code = 0): void {
     this.sent[at]?.done(code);
   }
