@@ -3,9 +3,19 @@ import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { bundle, environment, loader, nodeFlags, sourceVersion } from './bundle.js';
 
-/** Bundles the daemon for the source tree; only the native store stays outside, in node_modules. */
+/** Bundles the daemon for the source tree; only the store's binary stays outside, in node_modules. */
 const directory = join(import.meta.dirname, '../dist');
 const program = join(directory, 'holdfast.js');
+
+/** The package looks for its binary in its own directory. */
+const bindingInPlace = {
+  name: 'classic-level binding',
+  setup(build) {
+    build.onResolve({ filter: /^\.\/binding$/ }, ({ importer }) =>
+      /[\\/]classic-level[\\/]/.test(importer) ? { path: 'classic-level/binding.js', external: true } : undefined,
+    );
+  },
+};
 
 await mkdir(directory, { recursive: true });
 await bundle({
@@ -13,7 +23,7 @@ await bundle({
   version: await sourceVersion(),
   // beside the bundle and not named in it: nothing of it is read at run time
   sourcemap: 'external',
-  external: ['classic-level'],
+  plugins: [bindingInPlace],
 });
 await writeFile(join(directory, 'package.json'), '{ "type": "commonjs" }\n');
 const firstLine = `#!/usr/bin/env -S ${environment.join(' ')} node ${nodeFlags.join(' ')}\n`;

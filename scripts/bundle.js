@@ -21,21 +21,42 @@ const later = {
   tls: ['connect', 'createServer', 'TLSSocket'],
   https: ['createServer', 'request'],
   socks: ['SocksClient'],
+  zlib: ['Z_DEFAULT_WINDOWBITS', 'Z_SYNC_FLUSH', 'createDeflateRaw', 'createInflateRaw'],
   'pino-pretty': ['prettyFactory'],
 };
+
+/** What is read as soon as it is imported, and has to be there: as little as the daemon's start takes of it. */
+const briefly = {
+  // what holds needs no more; what does not is for the whole to say
+  assert: `const checks = {
+  ok: (value) => value,
+  equal: (actual, expected) => actual === expected,
+  strictEqual: Object.is,
+  notStrictEqual: (actual, expected) => !Object.is(actual, expected),
+};
+module.exports = (...given) => given[0] || require('assert')(...given);
+for (const [name, holds] of Object.entries(checks))
+  module.exports[name] = (...given) => holds(...given) || require('assert')[name](...given);`,
+  // pino and its streams ask; they have no worker
+  worker_threads: 'module.exports = { isMainThread: true };',
+  // for other text V8 needs its tables of all emoji, which take a tenth of a start
+  'string-width': `module.exports = (text, options) =>
+  typeof text === 'string' && /^[ -~]*$/.test(text) ? text.length : require('string-width').default(text, options);`,
+};
+
+const contentsOf = (path) =>
+  briefly[path] ??
+  `module.exports = {${later[path].map((name) => `get ${name}() { return require('${path}').${name}; }`)}};`;
 
 const loadedLater = {
   name: 'loaded later',
   setup(build) {
     const namespace = 'later';
-    const filter = new RegExp(`^(?:node:)?(?:${Object.keys(later).join('|')})$`);
+    const filter = new RegExp(`^(?:node:)?(?:${Object.keys({ ...later, ...briefly }).join('|')})$`);
     build.onResolve({ filter }, ({ path, namespace: from }) =>
       from === namespace ? undefined : { path: path.replace('node:', ''), namespace },
     );
-    build.onLoad({ filter: /.*/, namespace }, ({ path }) => ({
-      contents: `module.exports = {${later[path].map((name) => `get ${name}() { return require('${path}').${name}; }`)}};`,
-      resolveDir: root,
-    }));
+    build.onLoad({ filter: /.*/, namespace }, ({ path }) => ({ contents: contentsOf(path), resolveDir: root }));
   },
 };
 

@@ -9,7 +9,7 @@ import { askDaemon, loadIdentity, run } from './gateway/index.ts';
 declare const HOLDFAST_VERSION: string;
 
 async function program(): Promise<void> {
-  const { env, stdout, stderr, stdin } = process;
+  const { env, stdout, stderr } = process;
 
   process.exitCode = await main(process.argv.slice(2), {
     run: (config, load) => run(config, load, { clock: systemClock, version: HOLDFAST_VERSION, env }),
@@ -19,7 +19,10 @@ async function program(): Promise<void> {
     identity: (config) => loadIdentity(config.stateDir, config.app.id),
     stdout,
     stderr,
-    stdin,
+    // opened by who reads it: the daemon does not
+    get stdin() {
+      return process.stdin;
+    },
     env,
     cwd: process.cwd(),
     version: HOLDFAST_VERSION,

@@ -178,7 +178,7 @@ export class Gateway {
         maxRetransmit: config.coap.maxRetransmit,
       },
     });
-    const index = queryIndex(parts, this.#log);
+    const { index, indexStore } = queryIndex(parts, this.#log);
     this.#rest = restServer({
       ...parts,
       queries: index,
@@ -212,7 +212,9 @@ export class Gateway {
     });
     this.#services = [
       this.#log,
+      serviceOf('store', () => this.#logOpen()),
       serviceOf('queues', async () => this.#holdQueues()),
+      indexStore,
       pipeline,
       sessions,
       registry,
@@ -298,6 +300,19 @@ export class Gateway {
   /** A user who was removed has no way in any more. */
   async #dropTokensOfRemoved(): Promise<void> {
     await this.#tokens.revokeImTokensExcept(new Set(await this.#users.list()));
+  }
+
+  /** Where the disk keeps the log from opening the others wait: they begin with what it holds. */
+  #logOpen(): Promise<void> {
+    if (this.#log.writable) return Promise.resolve();
+    this.#deps.logger.error({}, 'the start waits for the store to open');
+    return new Promise((resolve) => {
+      const end = this.#log.onCommit(() => {
+        if (!this.#log.writable) return;
+        end();
+        resolve();
+      });
+    });
   }
 
   /** Each upstream's queue is kept from here on; a cursor without an upstream holds nothing back. */

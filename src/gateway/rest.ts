@@ -36,11 +36,20 @@ export function tokenStore({ config, clock, quality, logger, metrics }: RestPart
   });
 }
 
-/** The query index, in a directory that may be deleted. */
-export function queryIndex({ config, clock, logger, metrics, health }: RestParts, log: Log): Index {
+/**
+ * The query index, in a directory that may be deleted; and its store, a service that has it opened while others start. To
+ * be started behind the log: what state is of a later format is not touched.
+ */
+export function queryIndex({ config, clock, logger, metrics, health }: RestParts, log: Log) {
   const directory = join(config.stateDir, 'index');
-  return new Index({
-    store: new LevelStore(directory, { keep: 1, logger }),
+  const store = new LevelStore(directory, { keep: 1, logger });
+  const indexStore: Service = {
+    name: 'index store',
+    start: async () => store.begin(),
+    stop: () => store.close(),
+  };
+  const index = new Index({
+    store,
     discard: () => rm(directory, { recursive: true, force: true }),
     log,
     clock,
@@ -48,6 +57,7 @@ export function queryIndex({ config, clock, logger, metrics, health }: RestParts
     metrics,
     health,
   });
+  return { index, indexStore };
 }
 
 /** The process's own figures, for as long as the gateway runs. */

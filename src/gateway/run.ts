@@ -71,7 +71,12 @@ export async function run(
     await makeDirectory(config.stateDir, 0o750);
     const identity = await loadIdentity(config.stateDir, config.app.id);
     running = new Gateway({ config, identity, clock, logger, version, sockets, usersChanged: reload });
-    await running.start();
+    const early = await Promise.race([running.start(), told, crashed]);
+    if (early !== undefined) {
+      logger.info({ reason: early }, 'stopping before the start is over');
+      await running.stop();
+      return early === 'crash' ? 1 : 0;
+    }
   } catch (thrown) {
     logger.error({ reason: reasonOf(thrown) }, 'holdfast did not start');
     return thrown instanceof HoldfastError && thrown.code === 'later_format' ? 78 : 1;

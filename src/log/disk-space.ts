@@ -15,6 +15,8 @@ export interface DiskSpace {
   spend(bytes: number): boolean;
   /** Looks how much room there is. */
   look(): Promise<void>;
+  /** To be called once a second, and where `spend` asks for it: looks, unless little can have changed. */
+  watch(): Promise<void>;
   /** A write found no room: gives up what was kept for that, so that room can be made. */
   exhausted(): Promise<void>;
 }
@@ -39,10 +41,23 @@ const ballastBytes = 16 * MiB;
 const partBytes = 64 * 1024;
 /** Bytes on the disk per byte given to the store: its own log, then a table. */
 const amplification = 2;
+/** Seconds between looks while nothing is written and there is room for others to fill: `ample` times the mark for `low`. */
+const restingSeconds = 5;
+const ample = 2;
+
+/** How large a file system is, and what of it may still be written. */
+export type Measure = (directory: string) => Promise<{
+  readonly bavail: number;
+  readonly blocks: number;
+  readonly bsize: number;
+}>;
 
 /**
  * The disk of a state directory. The marks grow with the disk: `full` is 4 % of it, between 24 and 64 MiB, `low` 10 %, at
  * most 256 MiB. A ballast file of 16 MiB is there to be deleted: a store that has no room at all cannot even delete.
+ *
+ * It is looked at each second, and at once where half the room above the mark for `full` was written since. Where nothing
+ * was, only others can have filled it: with ample room every fifth second will do, and the first write asks for a look.
  */
 export class StateDisk implements DiskSpace {
   readonly #directory: string;
@@ -53,9 +68,16 @@ export class StateDisk implements DiskSpace {
   #room = 0;
   #spent = 0;
   #free = 0;
+  #ample = false;
+  /** Whether nothing was written between the last two looks either: what a write sets off follows within a second. */
+  #settled = false;
+  /** Seconds that went by without a look. */
+  #rested = 0;
+  readonly #measure: Measure;
 
-  constructor(deps: { directory: string; health: Health; logger: Logger; metrics: Metrics }) {
+  constructor(deps: { directory: string; health: Health; logger: Logger; metrics: Metrics; measure?: Measure }) {
     this.#directory = deps.directory;
+    this.#measure = deps.measure ?? statfs;
     this.#health = deps.health;
     this.#logger = deps.logger;
     deps.metrics.gauge('holdfast_disk_free_bytes', 'Room on the disk of the state directory.', () => this.#free);
@@ -68,11 +90,17 @@ export class StateDisk implements DiskSpace {
   spend(bytes: number): boolean {
     this.#spent += bytes * amplification;
     if (this.#spent >= this.#room && this.#level !== 'full') this.#set('full');
-    return this.#spent * 2 >= this.#room;
+    return this.#rested > 0 || this.#spent * 2 >= this.#room;
+  }
+
+  async watch(): Promise<void> {
+    const calm = this.#level === 'fine' && this.#ample && this.#settled && this.#spent === 0;
+    if (calm && this.#rested + 1 < restingSeconds) this.#rested += 1;
+    else await this.look();
   }
 
   async look(): Promise<void> {
-    const found = await statfs(this.#directory).catch(() => undefined);
+    const found = await this.#measure(this.#directory).catch(() => undefined);
     if (found === undefined) return;
     const { bavail, blocks, bsize } = found;
     const size = blocks * bsize;
@@ -85,7 +113,10 @@ export class StateDisk implements DiskSpace {
     else if (free < low * (this.#level === 'fine' ? 1 : 1.1)) this.#set('low');
     else this.#set('fine');
     this.#room = Math.max(0, free - full);
+    this.#ample = free >= low * ample;
+    this.#settled = this.#spent === 0;
     this.#spent = 0;
+    this.#rested = 0;
     if (this.#level === 'full') await removeCopies(this.#directory, this.#logger);
     if (this.#level === 'fine' && free - ballastBytes > low) await this.#load();
   }

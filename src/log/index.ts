@@ -48,7 +48,7 @@
  * the head, by volume.
  *
  * Failure. A write that fails fails all that waited for it, and the store is closed and opened again under a new boot
- * number until it works.
+ * number until it works. Where the disk has no room for either, a file that was kept for that (`disk-space.ts`) goes first.
  *
  * Damage. Before LevelDB opens a directory its own files are looked at (`level-files.ts`): without CURRENT it would begin
  * anew, with a shortened list of tables it would delete those that are not on it, and over keys out of order it ends the

@@ -109,8 +109,7 @@ export class Log implements Service {
 
   /** Commits what waits, then closes. */
   async stop(): Promise<void> {
-    this.#keeper?.cancel();
-    this.#reopening?.cancel();
+    for (const timer of [this.#keeper, this.#reopening]) timer?.cancel();
     await this.#committer.stop();
     await this.#upkeep;
     if (this.#state === 'open') {
@@ -254,7 +253,7 @@ export class Log implements Service {
     return Math.max(0, clock.wall() - message.time);
   }
 
-  /** Opens, or goes on trying where the disk is what is wrong: a gateway in the field has to start. */
+  /** Opens, where there is no room with what is kept for that, or goes on trying: a gateway in the field has to start. */
   async #begin(): Promise<void> {
     await this.#deps.space.look();
     try {
@@ -262,6 +261,7 @@ export class Log implements Service {
     } catch (thrown) {
       if (isFinal(thrown)) throw thrown;
       this.#failed(new HoldfastError('store_failed', reasonOf(thrown), { cause: thrown }));
+      if (isNoRoom(thrown)) await this.#reopen();
     }
   }
 

@@ -90,13 +90,30 @@ export class LevelStore implements Store {
   readonly #given: Required<LevelStoreOptions>;
   #db: ClassicLevel<Buffer, Buffer> | undefined;
   #writes = 0;
+  /** An opening that nobody has asked for yet. */
+  #begun: Promise<StoreOpening> | undefined;
 
   constructor(directory: string, given: LevelStoreOptions = {}) {
     this.#directory = directory;
     this.#given = { keep: 2, verify: 32 << 20, writeBufferSize: 4 << 20, logger: silentLogger, ...given };
   }
 
+  /** Begins to open it: what comes of that, the next `open` tells. */
+  begin(): void {
+    this.#begun ??= this.#openWhole();
+    this.#begun.catch(() => undefined);
+  }
+
   async open(distrust?: Distrust): Promise<StoreOpening> {
+    const begun = this.#begun;
+    this.#begun = undefined;
+    if (distrust === undefined) return begun ?? this.#openWhole();
+    await begun?.catch(() => undefined);
+    await this.close();
+    return this.#openWhole(distrust);
+  }
+
+  async #openWhole(distrust?: Distrust): Promise<StoreOpening> {
     await makeDirectory(dirname(this.#directory), 0o777);
     const opening = await this.#openOrMend(distrust);
     // LevelDB leaves it open which manifest is the current one, and whether its directory is there
@@ -142,6 +159,8 @@ export class LevelStore implements Store {
   }
 
   async close(): Promise<void> {
+    await this.#begun?.catch(() => undefined);
+    this.#begun = undefined;
     const db = this.#db;
     this.#db = undefined;
     if (db === undefined) return;

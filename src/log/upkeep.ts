@@ -31,7 +31,7 @@ const maxExposed = 5_000;
  */
 export async function upkeep(deps: UpkeepDeps): Promise<boolean> {
   const { store, clock, quality, options, space, cursors, shifts, events, retention } = deps;
-  await space.look();
+  await space.watch();
   shifts.look(clock.wall(), clock.monotonic(), quality());
   const segments = deps.segments();
   const sync = cursors.exposed(segments, deps.fsynced()) > maxExposed;

@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
+import { join } from 'node:path';
 import mqtt, { type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Daemon, eventually } from './support/daemon.ts';
@@ -106,5 +108,21 @@ describe('a full disk', () => {
     await eventually(() => missing().length === 0, 'all of the second filling', 60_000).catch(() => undefined);
     console.log(JSON.stringify({ first: acknowledged.length, second: again.length, lost: missing().length }));
     expect(missing()).toEqual([]);
+  });
+
+  it('that leaves the store no room to open has the start wait for some', { timeout: 60_000 }, async () => {
+    await daemon.kill('SIGTERM');
+    rmSync(join(daemon.stateDir, 'ballast'), { force: true });
+    const filler = join(place.path, 'filler');
+    await run('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k']);
+    const tries = (output: string) => output.split('the store failed and is opened anew').length - 1;
+    const waiting = daemon.startAnyhow();
+    await waiting.outputs((output) => tries(output) >= 2);
+    expect(await waiting.kill('SIGTERM')).toBe(0);
+    const again = daemon.startAnyhow();
+    await again.outputs((output) => tries(output) >= 2);
+    rmSync(filler);
+    await again.outputs(/holdfast is ready/);
+    await eventually(async () => (await conditions()).length === 0, 'nothing is wrong', 30_000);
   });
 });

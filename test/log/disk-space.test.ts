@@ -91,6 +91,24 @@ describe('a disk that fills', () => {
     expect(await append('one')).toBe('stored');
   });
 
+  it('that has no room for the store to open is given the ballast, before others start', async () => {
+    const before = new MemoryStore();
+    const former = makeLog(before);
+    await former.log.start();
+    former.log.append(message('one'), () => undefined);
+    await former.log.stop();
+    const space = new FakeDisk();
+    const open = before.open.bind(before);
+    before.open = async () => {
+      if (space.exhaustions === 0) throw new Error('IO error: 000059.ldb: No space left on device');
+      return open();
+    };
+    const { log, health } = makeLog(before, { space });
+    await log.start();
+    expect([log.writable, space.exhaustions, health.active()]).toEqual([true, 1, []]);
+    expect((await readAll(log, 0n)).messages).toHaveLength(1);
+  });
+
   it('does not keep the gateway from starting', async () => {
     const store = new MemoryStore();
     const before = makeLog(store);

@@ -46,6 +46,22 @@ function flip(): void {
 }
 
 describe('a LevelDB directory', () => {
+  it('whose opening was begun is opened once, and closed if nobody asks for it', async () => {
+    const store = new LevelStore(directory);
+    store.begin();
+    expect(await store.open()).toMatchObject({ how: 'created' });
+    await store.write([{ type: 'put', key: key(1), value: key(1) }], true);
+    await store.close();
+    store.begin();
+    await store.close();
+    const other = new LevelStore(directory);
+    expect(await other.open()).toMatchObject({ how: 'opened' });
+    store.begin();
+    await expect(store.open()).rejects.toMatchObject({ code: 'start_failed' });
+    expect(await contents(other)).toEqual(['k00001']);
+    await other.close();
+  });
+
   it('without CURRENT is not begun anew, and keeps all that it had', async () => {
     await tabled(100);
     rmSync(join(directory, 'CURRENT'));

@@ -17,6 +17,10 @@ export class FakeDisk implements DiskSpace {
     this.level = this.next;
   }
 
+  watch(): Promise<void> {
+    return this.look();
+  }
+
   async exhausted(): Promise<void> {
     this.exhaustions += 1;
     this.level = 'full';

@@ -14,8 +14,8 @@ export async function idle(bench) {
     libcoap: await libcoap(bench),
   };
   const there = Object.entries(servers).filter(([, server]) => server !== undefined);
-  // what is done once after the start is not idling
-  await pause(bench.pick(15_000, 5_000));
+  // what is done once after the start is not idling: V8 gives memory back, 8 to 25 s after it
+  await pause(30_000);
   const seconds = bench.pick(60, 10);
   const before = new Map(there.map(([name, { pid }]) => [name, activity(pid)]));
   await pause(seconds * 1_000);

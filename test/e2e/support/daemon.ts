@@ -55,6 +55,15 @@ export class Daemon {
     await this.#running.outputs(/holdfast is ready/);
   }
 
+  /** Starts it, whatever comes of that. */
+  startAnyhow(): Running {
+    this.#running = new Running(this.#program, ['run', '--config', this.#config], {
+      ...process.env,
+      NOTIFY_SOCKET: '',
+    });
+    return this.#running;
+  }
+
   /** Starts it under another program, such as strace. */
   async startUnder(command: string, args: readonly string[]): Promise<void> {
     this.#running = new Running(command, [...args, holdfast, 'run', '--config', this.#config]);
