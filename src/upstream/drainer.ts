@@ -76,7 +76,8 @@ export class Drainer implements Deliverer {
   readonly #quota: Backoff;
   readonly #refusals: Refusals;
   readonly #screen: Screen;
-  readonly #suspects: Suspects;
+  /** What the broker does not bear. */
+  readonly suspects: Suspects;
   readonly #latest: LatestByTopic | undefined;
   #run: Run | undefined;
   #scheduled: Timer | undefined;
@@ -85,7 +86,7 @@ export class Drainer implements Deliverer {
   constructor(deps: DrainerDeps) {
     this.#deps = deps;
     this.#refusals = new Refusals(deps);
-    this.#suspects = new Suspects(deps);
+    this.suspects = new Suspects(deps);
     this.#latest = deps.topics.keepsLatest
       ? new LatestByTopic({ ...deps, mapped: (message) => this.#screen.mapped(message) })
       : undefined;
@@ -106,8 +107,9 @@ export class Drainer implements Deliverer {
   /** The link is up: begins at the cursor. `echo` remembers what was sent where the broker would send it back. */
   attach(link: Link, given: LinkSession, echo: EchoFilter | undefined): void {
     this.detach();
+    this.suspects.up();
     const { log, clock, ackTimeout, replay, random } = this.#deps;
-    const { careful, maximumQos } = this.#suspects;
+    const { careful, maximumQos } = this.suspects;
     const session =
       given.limits.maximumQos > maximumQos ? { ...given, limits: { ...given.limits, maximumQos } } : given;
     const run: Run = {
@@ -168,7 +170,7 @@ export class Drainer implements Deliverer {
     const alone = careful && proven && open === 1 && last !== undefined && now - last.at < trialBlame;
     const blamed = alone ? { id: last.sent.id, topic: last.sent.packet.topic, qos: last.sent.packet.qos } : undefined;
     const moved = this.#deps.log.cursor(this.#deps.name) !== begun;
-    this.#suspects.ended({ closed, moved, open, blamed }, now);
+    this.suspects.ended({ closed, moved, open, blamed }, now);
   }
 
   /** Hears of what comes into the log from now on; returns what ends that. */
@@ -266,7 +268,7 @@ export class Drainer implements Deliverer {
   /** Undefined for a message that is not sent. */
   #packet(run: Run, message: StoredMessage, backlog: boolean, now: number): Outgoing | undefined {
     const packet = this.#screen.packet(message, run.session, backlog, now);
-    if (packet === undefined || !this.#suspects.condemned(message.id, packet.topic, now)) return packet;
+    if (packet === undefined || !this.suspects.condemned(message.id, packet.topic, now)) return packet;
     this.#refusals.add(packet.topic, 'closed_by_broker', now);
     return undefined;
   }
@@ -293,7 +295,7 @@ export class Drainer implements Deliverer {
     } else if (packet.qos > 0) {
       this.#deps.counters.acknowledged.add();
       this.#deps.log.delivered(id);
-      this.#suspects.acknowledged(id, packet.topic);
+      this.suspects.acknowledged(id, packet.topic);
       if (run.careful) {
         run.careful = false;
         run.lanes.limit = this.#limitOf(run.session);

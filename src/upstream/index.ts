@@ -48,7 +48,11 @@
  * bridge bit; with plain 3.1.1 what was sent in the last ten seconds is recognised by topic and payload.
  *
  * A permanent refusal (reason code from 0x80 on, but not 0x97 or 0x91) or a packet above the broker's Maximum Packet
- * Size is a dead letter: counted, logged, given up. It never blocks what stands behind it.
+ * Size is a dead letter: counted, logged, given up. It never blocks what stands behind it. So is a message over which a broker
+ * closes the connection, as those of 3.1.1 refuse (`suspects.ts`): after three links that ended so, messages go one by one, each
+ * on a link that has held for twelve seconds and whose broker has acknowledged the status; over which five such links in a row end, is
+ * sent at QoS 1 if it was at 2, else given up. After three messages of one topic the others of it are, for an hour. As long as
+ * the broker takes nothing else, nothing of another topic is given up.
  */
 export type { AgeOf, DownlinkSink, LogPage, UpstreamLog } from './deps.ts';
 export type { Gap } from './gap.ts';

@@ -1,3 +1,4 @@
+import type { QoS } from '../domain/index.ts';
 import type { Credentials } from './credentials.ts';
 import type { Dialect } from './dialects.ts';
 import type { LinkTarget } from './link.ts';
@@ -10,13 +11,14 @@ const defaultConnectTimeout = 15_000;
 /** Packet identifiers beside the window: SUBSCRIBE and status. */
 const spareIds = 16;
 
-/** All that one attempt to connect needs. */
+/** All that one attempt to connect needs. `maximumQos`: what the broker is known to bear. */
 export function targetOf(
   options: UpstreamOptions,
   url: string,
   dialect: Dialect,
   will: LinkTarget['will'],
   credentials: Credentials,
+  maximumQos: QoS,
 ): LinkTarget {
   const { clientId, rejectUnauthorized, keepalive, connectTimeout, window, rules } = options;
   return {
@@ -29,7 +31,7 @@ export function targetOf(
     connectTimeout: connectTimeout ?? defaultConnectTimeout,
     will,
     packetIds: window + spareIds,
-    releaseQos2: rules.some((rule) => rule.direction !== 'in' && rule.qos === 2),
+    releaseQos2: maximumQos === 2 && rules.some((rule) => rule.direction !== 'in' && rule.qos === 2),
     receiveMaximum: downlinkWindow,
     maximumPacketSize: maxPacketBytes,
   };

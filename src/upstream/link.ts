@@ -52,6 +52,8 @@ export interface LinkEnd {
   readonly dialect: 'refused' | 'closed' | undefined;
   /** Whether the broker closed it, once it was up, for what it was sent or for a reason that it did not say. */
   readonly closed?: boolean;
+  /** Whether it ended while QoS 2 exchanges of an earlier connection were being released. */
+  readonly releasing?: boolean;
   /** The reason code of the CONNACK or DISCONNECT, where there was one. */
   readonly code: number | undefined;
 }

@@ -40,6 +40,8 @@ class MqttLink implements Link {
   /** Whether the transport stood, so that CONNECT can have reached the broker. */
   #transport = false;
   #answered = false;
+  /** QoS 2 exchanges of an earlier connection are being released. */
+  #releasing = false;
   #over = false;
   #corked = false;
   readonly #ids: PacketIds;
@@ -111,6 +113,7 @@ class MqttLink implements Link {
    * take the next message under it for a duplicate and drop it. Unknown ones are answered all the same (MQTT 5 §3.7.2.1).
    */
   #releaseQos2(client: MqttClient, then: () => void): void {
+    this.#releasing = true;
     const count = this.#target.packetIds;
     const packets = Buffer.alloc(4 * count);
     for (let id = 1; id <= count; id++) packets.writeUInt32BE(0x62020000 + id, 4 * (id - 1));
@@ -123,6 +126,7 @@ class MqttLink implements Link {
       this.#timer?.cancel();
       // The last PUBCOMP is still being handled: identifiers are free after it.
       this.#clock.soon('upstream link', () => {
+        this.#releasing = false;
         if (!this.#over) then();
       });
     };
@@ -262,7 +266,7 @@ class MqttLink implements Link {
     if (this.#answered) {
       const silently = this.#reason === undefined || (this.#code !== undefined && closedCodes.has(this.#code));
       const closed = silently || blamingCodes.has(code);
-      return { reason, code, closed, dialect: undefined };
+      return { reason, code, closed, releasing: this.#releasing, dialect: undefined };
     }
     if (unsupportedProtocol.has(code)) return { reason, code, dialect: 'refused' };
     const closed = this.#transport && closedCodes.has(this.#code);

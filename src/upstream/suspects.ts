@@ -20,6 +20,7 @@ const closings = 5;
 const topicMessages = 3;
 const topicBan = 3_600_000;
 const maxTopics = 1_000;
+const qos2Lowered = 'the broker closes the connection on QoS 2; messages go to it with QoS 1 from now on';
 
 /**
  * Finds the message that a broker does not bear: one that closes the link instead of refusing it, as brokers of 3.1.1 do
@@ -32,6 +33,8 @@ export class Suspects {
   readonly #logger: Logger;
   #barren = 0;
   #careful = false;
+  /** Links in a row that were closed before they were up, over QoS 2. */
+  #releases = 0;
   #suspect: bigint | undefined;
   #closings = 0;
   #condemned: bigint | undefined;
@@ -64,6 +67,19 @@ export class Suspects {
     return this.#topics.size > 0 && (this.#topics.get(topic)?.until ?? 0) > now;
   }
 
+  /** The broker closed a link that had begun with what belongs to QoS 2, before anything was sent. */
+  closedOnRelease(): void {
+    this.#releases += 1;
+    if (this.#releases < barrenLinks || this.#lowerQos) return;
+    this.#lowerQos = true;
+    this.#logger.warn({ upstream: this.#name }, qos2Lowered);
+  }
+
+  /** A link is up. */
+  up(): void {
+    this.#releases = 0;
+  }
+
   /** A message was acknowledged. */
   acknowledged(id: bigint, topic: string): void {
     this.#since = undefined;
@@ -74,10 +90,7 @@ export class Suspects {
     this.#suspect = undefined;
     if (id !== this.#lowered) return;
     this.#lowered = undefined;
-    this.#logger.warn(
-      { upstream: this.#name, topic },
-      'the broker closes the connection on QoS 2; messages go to it with QoS 1 from now on',
-    );
+    this.#logger.warn({ upstream: this.#name, topic }, qos2Lowered);
   }
 
   /** A link is over. `now`: monotonic milliseconds. */

@@ -205,7 +205,7 @@ export class Upstream implements Service {
         if (this.#state !== 'connecting') return;
         const will = { ...this.#status.will, retain: this.#willRetain };
         const dialect = this.#dialects.for(url, this.#deps.clock.monotonic());
-        const target = targetOf(this.#options, url, dialect, will, credentials);
+        const target = targetOf(this.#options, url, dialect, will, credentials, this.#drainer.suspects.maximumQos);
         // MQTT 5 has "no local", Mosquitto's bridge bit does the same; plain 3.1.1 has nothing.
         const echo = dialect === '3.1.1' && this.#topics.subscriptions.length > 0 ? new EchoFilter() : undefined;
         const link: Link = this.#connect(target, {
@@ -254,8 +254,7 @@ export class Upstream implements Service {
 
   #down(link: Link, url: string, end: LinkEnd): void {
     if (this.#link !== link) return;
-    const { clock } = this.#deps;
-    const now = clock.monotonic();
+    const now = this.#deps.clock.monotonic();
     const wasUp = this.#session !== undefined;
     this.#link = undefined;
     this.#session = undefined;
@@ -267,6 +266,7 @@ export class Upstream implements Service {
       this.#ended?.();
       return;
     }
+    if (end.releasing === true && end.closed === true) this.#drainer.suspects.closedOnRelease();
     if (wasUp) {
       this.#armDown();
       this.#retry(end.reason, !this.#stable);

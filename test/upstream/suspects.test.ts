@@ -135,6 +135,32 @@ describe('a message over which the broker closes', () => {
     );
   });
 
+  it('is sent at QoS 1 where the broker closes over what an earlier connection left of QoS 2', async () => {
+    const clock = new FakeClock();
+    const { links, connect } = fakeConnector();
+    const h = harness({ rules: [rule({ qos: 2 })] }, { clock, connect, random: () => 0.5 });
+    await h.upstream.start();
+    h.log.append({ qos: 2 });
+    const next = async (count: number) => {
+      for (let n = 0; n < 20 && links.length < count; n++) {
+        await new Promise<void>((resolve) => setImmediate(resolve));
+        clock.advance(100);
+      }
+      return links[count - 1];
+    };
+    const over = { reason: 'connection closed by the broker', dialect: undefined, code: undefined };
+    for (const count of [1, 2, 3]) {
+      const link = await next(count);
+      expect(link?.target?.releaseQos2).toBe(true);
+      link?.events?.down({ ...over, closed: true, releasing: true });
+    }
+    const link = await next(4);
+    expect(link?.target?.releaseQos2).toBe(false);
+    link?.events?.up(session({}, { protocol: '3.1.1', sessionPresent: true }));
+    clock.advance(0);
+    expect(link?.sent.filter(({ packet }) => packet.topic !== status).map(({ packet }) => packet.qos)).toEqual([1]);
+  });
+
   it('is given up at any QoS, and others keep QoS 2', async () => {
     const { log, got, pass, refused } = await site((packet) => text(packet) === 'p1', { rules: [rule({ qos: 2 })] });
     log.appendMany(3, () => ({ qos: 2 }));
