@@ -37,7 +37,8 @@ export interface DeduplicatorDeps {
 export class Deduplicator {
   readonly #deps: DeduplicatorDeps;
   readonly #peers: (Peer | undefined)[] = [undefined];
-  readonly #replies: (Uint8Array | undefined)[] = [undefined];
+  /** A character for each byte: a string is a quarter of a small typed array, and thousands are kept. */
+  readonly #replies: (string | undefined)[] = [undefined];
   readonly #messageIds: Uint16Array;
   readonly #fingerprints: Int32Array;
   readonly #states: Uint8Array;
@@ -98,7 +99,8 @@ export class Deduplicator {
   }
 
   reply(slot: number): Uint8Array | undefined {
-    return this.#replies[slot];
+    const reply = this.#replies[slot];
+    return reply === undefined ? undefined : Buffer.from(reply, 'latin1');
   }
 
   /** Remembers a request until `expires` (monotonic milliseconds). */
@@ -118,9 +120,9 @@ export class Deduplicator {
   }
 
   /** Keeps a copy of an answer. */
-  setReply(slot: number, reply: Uint8Array): void {
+  setReply(slot: number, reply: Buffer): void {
     this.#states[slot] = seen.reply;
-    this.#replies[slot] = new Uint8Array(reply);
+    this.#replies[slot] = reply.toString('latin1');
     this.#replyBytes += reply.length;
     while (this.#replyBytes > this.#deps.maxReplyBytes && this.#size > 1) this.#forgetOldest();
   }

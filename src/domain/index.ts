@@ -17,7 +17,14 @@ export type {
   StoredEvent,
   WillFacts,
 } from './event.ts';
-export type { ClockQuality, Message, Origin, QoS, StoredMessage } from './message.ts';
+export {
+  type ClockQuality,
+  type Message,
+  type Origin,
+  type QoS,
+  type StoredMessage,
+  storedMessage,
+} from './message.ts';
 export {
   bootOf,
   formatMessageId,

@@ -37,3 +37,29 @@ export interface StoredMessage extends Message {
   /** Monotonic time of acceptance in its boot, milliseconds. Comparable within one boot only. */
   readonly monotonic: number;
 }
+
+/** A message with what the log says of it. Field by field: to spread it and add to that costs V8 several microseconds. */
+export function storedMessage(
+  message: Message,
+  id: bigint,
+  time: number,
+  timeQuality: ClockQuality,
+  monotonic: number,
+): StoredMessage {
+  return {
+    topic: message.topic,
+    payload: message.payload,
+    qos: message.qos,
+    retain: message.retain,
+    expiry: message.expiry,
+    origin: message.origin,
+    upstream: message.upstream,
+    clientId: message.clientId,
+    username: message.username,
+    connection: message.connection,
+    id,
+    time,
+    timeQuality,
+    monotonic,
+  };
+}

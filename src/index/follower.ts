@@ -23,8 +23,9 @@ export class Follower {
   #event: EventPlace = { position: 0n, offset: 0 };
   #lastMessage: bigint | undefined;
   #lastRun: EventPlace | undefined;
-  #events: readonly StoredEvent[] = [];
-  #eventAt = 0;
+  #events: Iterator<StoredEvent> | undefined;
+  /** The next of them; undefined where there is none. */
+  #next: StoredEvent | undefined;
   #messages: readonly StoredMessage[] = [];
   #messageAt = 0;
   #messagesNext = 0n;
@@ -75,8 +76,8 @@ export class Follower {
           continue;
         }
         this.#skipTrimmed();
-        if (!noEvents && this.#eventAt >= this.#events.length) noEvents = !(await this.#readEvents());
-        const place = this.#events[this.#eventAt]?.place;
+        if (!noEvents && this.#next === undefined) noEvents = !(await this.#readEvents());
+        const place = this.#next?.place;
         if (place !== undefined && place.position <= this.#message) {
           records += this.#indexRun(place);
           continue;
@@ -103,7 +104,7 @@ export class Follower {
     }
     if (isBefore(this.#event, eventHead)) {
       this.#event = eventHead;
-      while (isBefore(this.#events[this.#eventAt]?.place ?? eventHead, eventHead)) this.#eventAt += 1;
+      this.#passOver(eventHead);
     }
   }
 
@@ -111,13 +112,21 @@ export class Follower {
   async #readEvents(): Promise<boolean> {
     for (;;) {
       const { events, next } = await this.#log.events.read(this.#event, { bytes: pageBytes });
-      const from = events.findIndex(({ place }) => !isBefore(place, this.#event));
-      this.#events = from < 0 ? [] : events;
-      this.#eventAt = Math.max(0, from);
-      if (from >= 0) return true;
+      this.#events = events[Symbol.iterator]();
+      this.#advance();
+      this.#passOver(this.#event);
+      if (this.#next !== undefined) return true;
       if (!isBefore(this.#event, next)) return false;
       this.#event = next;
     }
+  }
+
+  #advance(): void {
+    this.#next = this.#events?.next().value;
+  }
+
+  #passOver(before: EventPlace): void {
+    while (this.#next !== undefined && isBefore(this.#next.place, before)) this.#advance();
   }
 
   async #readMessages(): Promise<boolean> {
@@ -132,14 +141,16 @@ export class Follower {
 
   #indexRun(place: EventPlace): number {
     const { head } = this.#log;
-    const first = this.#eventAt;
-    for (let event = this.#events[first]; event !== undefined; event = this.#events[++this.#eventAt]) {
+    let records = 0;
+    for (let event = this.#next; event !== undefined; event = this.#next) {
       if (event.place.offset !== place.offset || event.place.position !== place.position) break;
       this.#recent.event(event, head);
+      this.#advance();
+      records += 1;
     }
     this.#lastRun = place;
     this.#event = { position: place.position, offset: place.offset + 1 };
-    return this.#eventAt - first;
+    return records;
   }
 
   /** Indexes messages below `horizon` out of the page at hand. */
@@ -164,8 +175,8 @@ export class Follower {
   }
 
   #dropPages(): void {
-    this.#events = [];
-    this.#eventAt = 0;
+    this.#events = undefined;
+    this.#next = undefined;
     this.#messages = [];
     this.#messageAt = 0;
     this.#messagesNext = 0n;

@@ -1,5 +1,13 @@
 import { crc32c } from '../base/index.ts';
-import type { ClockQuality, EventPlace, GatewayEvent, Message, StoredEvent, StoredMessage } from '../domain/index.ts';
+import {
+  type ClockQuality,
+  type EventPlace,
+  type GatewayEvent,
+  type Message,
+  type StoredEvent,
+  type StoredMessage,
+  storedMessage,
+} from '../domain/index.ts';
 import { eventBound, readEvent, writeEvent } from './event-record.ts';
 import { isQos0, messageBound, messageKind, readMessage, writeMessage } from './record.ts';
 
@@ -191,17 +199,23 @@ export function readChunk(chunk: Buffer, header: ChunkHeader, from: bigint, into
   });
 }
 
-/** Reads the events of the chunk at `place`; one whose checksum is wrong is passed over. */
-export function readEvents(chunk: Buffer, place: EventPlace, into: StoredEvent[], correct: Correct): void {
+/**
+ * The events of the chunk at `place`, each read when it is asked for: a chunk may have thousands. One whose checksum is wrong
+ * is passed over.
+ */
+export function* eventsOf(chunk: Buffer, place: EventPlace, correct: Correct): Generator<StoredEvent, void> {
   const header = readChunkHeader(chunk, place.position);
   if (header === undefined) return;
   const { wall, quality } = correct(header);
-  eachRecord(chunk, header, 0, (index, start, end) => {
-    const body = readEvent(chunk, start, end);
-    if (body === undefined) return false;
-    into.push({ ...body.event, place, index, time: wall + body.offset, timeQuality: quality });
-    return true;
-  });
+  let at = chunkHeaderBytes;
+  for (let index = 0; index < header.count; index++) {
+    const end = endOfRecord(chunk, at);
+    if (end === undefined) return;
+    const body = isSound(chunk, at, end) ? readEvent(chunk, at + recordHeaderBytes, end) : undefined;
+    // the event last: an object that is spread first and added to costs V8 several microseconds
+    if (body !== undefined) yield { place, index, time: wall + body.offset, timeQuality: quality, ...body.event };
+    at = end;
+  }
 }
 
 /** Visits the bodies of records from `skip` on whose checksum is right; returns how many were damaged, or refused by `visit`. */
@@ -214,33 +228,27 @@ function eachRecord(
   let damaged = 0;
   let at = chunkHeaderBytes;
   for (let index = 0; index < header.count; index++) {
-    if (at + recordHeaderBytes > chunk.length) return damaged + (header.count - Math.max(index, skip));
-    const start = at + recordHeaderBytes;
-    const end = start + chunk.readUInt32LE(at);
-    if (end > chunk.length) return damaged + (header.count - Math.max(index, skip));
-    if (index >= skip && (chunk.readUInt32LE(at + 4) !== crc32c(chunk, start, end) || !visit(index, start, end))) {
-      damaged += 1;
-    }
+    const end = endOfRecord(chunk, at);
+    if (end === undefined) return damaged + (header.count - Math.max(index, skip));
+    if (index >= skip && !(isSound(chunk, at, end) && visit(index, at + recordHeaderBytes, end))) damaged += 1;
     at = end;
   }
   return damaged;
 }
 
+/** Where the record at `at` ends; undefined where the chunk ends before. */
+function endOfRecord(chunk: Buffer, at: number): number | undefined {
+  const start = at + recordHeaderBytes;
+  if (start > chunk.length) return undefined;
+  const end = start + chunk.readUInt32LE(at);
+  return end > chunk.length ? undefined : end;
+}
+
+function isSound(chunk: Buffer, at: number, end: number): boolean {
+  return chunk.readUInt32LE(at + 4) === crc32c(chunk, at + recordHeaderBytes, end);
+}
+
 function stored(message: Message, header: ChunkHeader, index: number, offset: number): StoredMessage {
-  return {
-    topic: message.topic,
-    payload: message.payload,
-    qos: message.qos,
-    retain: message.retain,
-    expiry: message.expiry,
-    origin: message.origin,
-    upstream: message.upstream,
-    clientId: message.clientId,
-    username: message.username,
-    connection: message.connection,
-    id: header.first + BigInt(index),
-    time: header.wall + offset,
-    timeQuality: header.quality,
-    monotonic: header.monotonic + offset,
-  };
+  const { first, wall, quality, monotonic } = header;
+  return storedMessage(message, first + BigInt(index), wall + offset, quality, monotonic + offset);
 }

@@ -1,5 +1,5 @@
 import { type Clock, HoldfastError, reasonOf, type Timer } from '../base/index.ts';
-import type { ClockQuality, Message, StoredMessage } from '../domain/index.ts';
+import { type ClockQuality, type Message, type StoredMessage, storedMessage } from '../domain/index.ts';
 import type { Chunk } from './chunk.ts';
 import { type Deliverer, Deliverers } from './delivery.ts';
 import type { LogFigures } from './figures.ts';
@@ -134,7 +134,7 @@ export class Committer {
       if (one === undefined) break;
       const { message, since } = one;
       const id = first + BigInt(index);
-      messages.push({ ...message, id, time: Math.round(since + shift), timeQuality, monotonic: since });
+      messages.push(storedMessage(message, id, Math.round(since + shift), timeQuality, since));
       index += 1;
     }
     return { messages, next: messages.length === 0 ? from : first + BigInt(index), lost: 0 };

@@ -7,15 +7,20 @@ import {
   type StoredEvent,
 } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
-import { ChunkWriter, type Correct, readChunkHeader, readEvents } from './chunk.ts';
+import { ChunkWriter, type Correct, eventsOf, readChunkHeader } from './chunk.ts';
 import { endOf, eventKey, placeOfKey } from './keys.ts';
 import type { RetentionBounds } from './segments.ts';
 import type { Range, Store, Write } from './store.ts';
 
-/** Events in their order. `next`: the place to go on from. */
+/** Events in their order, read as they are gone through. `next`: the place to go on from. */
 export interface EventPage {
-  readonly events: readonly StoredEvent[];
+  readonly events: Iterable<StoredEvent>;
   readonly next: EventPlace;
+}
+
+interface EventChunk {
+  readonly value: Buffer;
+  readonly place: EventPlace;
 }
 
 export interface EventsDeps {
@@ -129,29 +134,30 @@ export class Events {
 
   /** Whole chunks from `from` on. None: `next` is `from`. */
   async read(from: EventPlace, max: { readonly bytes: number }): Promise<EventPage> {
-    const events: StoredEvent[] = [];
+    const chunks: EventChunk[] = [];
     let next = from;
-    if (!this.#open) return { events, next };
+    if (!this.#open) return { events: [], next };
     let bytes = 0;
     for await (const [key, value] of this.#deps.store.entries({ gte: eventKey(from), lt: endOf('e') })) {
       const place = placeOfKey(key);
       // what it is about is not there yet
       if (place.position > this.#deps.committed()) break;
-      readEvents(value, place, events, this.#deps.correct);
+      chunks.push({ value, place });
       next = { position: place.position, offset: place.offset + value.length };
       bytes += value.length;
       if (bytes >= max.bytes) break;
     }
-    return { events, next };
+    return { events: this.#eventsOf(chunks), next };
   }
 
   /** The events of the chunk at `place`; none where it is gone. */
   async at(place: EventPlace): Promise<readonly StoredEvent[]> {
-    const events: StoredEvent[] = [];
-    if (!this.#open) return events;
-    const value = await this.#deps.store.get(eventKey(place));
-    if (value !== undefined) readEvents(value, place, events, this.#deps.correct);
-    return events;
+    const value = this.#open ? await this.#deps.store.get(eventKey(place)) : undefined;
+    return value === undefined ? [] : [...eventsOf(value, place, this.#deps.correct)];
+  }
+
+  *#eventsOf(chunks: readonly EventChunk[]): Generator<StoredEvent, void> {
+    for (const { value, place } of chunks) yield* eventsOf(value, place, this.#deps.correct);
   }
 
   #arm(): void {

@@ -1,5 +1,5 @@
 import { reasonOf, type Service, type Timer } from '../base/index.ts';
-import { earlierOf, type Message } from '../domain/index.ts';
+import { earlierOf, type Message, storedMessage } from '../domain/index.ts';
 import { asideOf, isFinal } from '../log/index.ts';
 import { latest } from './codec.ts';
 import { KeptClients } from './kept-clients.ts';
@@ -242,7 +242,6 @@ export class SessionStore implements Service {
       this.sessions.watermark.at = id + 1n;
       return;
     }
-    const time = { time: clock.wall(), timeQuality: quality(), monotonic: clock.monotonic() };
-    this.sessions.enqueue({ ...message, ...time, id });
+    this.sessions.enqueue(storedMessage(message, id, clock.wall(), quality(), clock.monotonic()));
   }
 }

@@ -8,7 +8,8 @@ import { connect, gateway } from './clients.ts';
 /** The events so far, once there are `count` of them. */
 async function events(of: LocalGateway, count: number): Promise<readonly StoredEvent[]> {
   for (;;) {
-    const { events: found } = await of.log.events.read(of.log.events.head, { bytes: Number.POSITIVE_INFINITY });
+    const page = await of.log.events.read(of.log.events.head, { bytes: Number.POSITIVE_INFINITY });
+    const found = [...page.events];
     if (found.length >= count) return found;
     await new Promise<void>((resolve) => setImmediate(resolve));
   }

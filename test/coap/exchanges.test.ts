@@ -23,8 +23,10 @@ describe('a request that arrives again', () => {
   });
 
   it('gets the same answer if that has a payload and options', () => {
-    wire.answer = () => ({ code: codes.content, payload: 'v', etag: Buffer.from('e'), maxAge: 9 });
+    const payload = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
+    wire.answer = () => ({ code: codes.content, payload, etag: Buffer.from('e'), maxAge: 9 });
     const first = wire.receive(request({ code: 1 }));
+    expect(first[0]?.bytes.subarray(-256)).toEqual(payload);
     expect(wire.receive(request({ code: 1 }))[0]?.bytes).toEqual(first[0]?.bytes);
     expect(wire.handled).toHaveLength(1);
   });

@@ -54,7 +54,7 @@ async function setUp(given: SiteOptions = {}) {
     clock.advance(250);
     await settle(clock);
     const { events } = await log.events.read(log.events.head, { bytes: Number.POSITIVE_INFINITY });
-    return events.map((event) =>
+    return Array.from(events, (event) =>
       event.kind === 'delivered'
         ? `delivered ${event.clientId} ${event.message}/${event.qos}`
         : `${event.kind} ${event.clientId} ${event.reason} ${event.network} ${event.keepalive}`,

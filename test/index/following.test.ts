@@ -77,8 +77,9 @@ describe('the index follows the log', () => {
     const readEvents = log.readEvents.bind(log);
     log.readEvents = async (from, max) => {
       const page = await readEvents(from, max);
-      if (page.events.length === 0) return { events: log.runs[1]?.events ?? [], next: from };
-      const [{ place } = { place: from }] = page.events;
+      const [first] = page.events;
+      if (first === undefined) return { events: log.runs[1]?.events ?? [], next: from };
+      const { place } = first;
       return place === log.runs[0]?.place ? { events: [], next: log.runs[1]?.place ?? from } : page;
     };
     const { index } = await started(new MemoryStore(), log);

@@ -59,7 +59,7 @@ describe('what was recorded before the clock was set', () => {
     ];
     expect(await times(log)).toEqual(expected);
     const events = await log.events.read(log.events.head, { bytes: 1e6 });
-    expect(events.events.map((one) => [one.time - now, one.timeQuality])).toEqual([[-70_000, 'synced']]);
+    expect(Array.from(events.events, (one) => [one.time - now, one.timeQuality])).toEqual([[-70_000, 'synced']]);
     await log.stop();
     const again = await wake(store, bootFile);
     expect(await times(again.log)).toEqual(expected);

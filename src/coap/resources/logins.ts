@@ -1,8 +1,15 @@
 import { HoldfastError } from '../../base/index.ts';
-import type { AccessRules, Authenticator, Connection, ConnectionRegistry } from '../../connections/index.ts';
-import { type ConnectionFacts, type EndReason, fullClientId, type StoredMessage } from '../../domain/index.ts';
+import type {
+  AccessRules,
+  Arrival,
+  Authenticator,
+  Connection,
+  ConnectionRegistry,
+  Login,
+} from '../../connections/index.ts';
+import { type EndReason, fullClientId, type StoredMessage } from '../../domain/index.ts';
 import type { Logger, Metrics } from '../../telemetry/index.ts';
-import type { CoapRequest, CoapResponse } from '../message-layer.ts';
+import type { CoapRequest, CoapResponse, Endpoint } from '../message-layer.ts';
 import { identifiedLogin } from './identified.ts';
 import { decodeKept, type KeptClient } from './kept-client.ts';
 import type { QueryParameters } from './query.ts';
@@ -66,42 +73,59 @@ export class Logins {
     if (clients > 0) logger.info({ clients, owed: subscriptions.owed }, 'connected CoAP clients are back');
   }
 
-  /** Answers a login. */
-  async connect(request: CoapRequest, query: QueryParameters): Promise<CoapResponse> {
-    const { authenticator, registry, logger, options, patience } = this.#deps;
-    if (query.clientid === undefined || query.clientid === '') {
+  /** Answers a login, at once where that can be. */
+  connect({ endpoint }: CoapRequest, query: QueryParameters): CoapResponse | Promise<CoapResponse> {
+    const { clientid, username, password } = query;
+    if (clientid === undefined || clientid === '') {
       return { code: replies.codes.badRequest, payload: 'Login Failed: clientid is required' };
     }
-    const clientId = fullClientId(query.clientid, options.appId);
-    const { address, port, secure } = request.endpoint;
-    const facts: Omit<ConnectionFacts, 'connection'> = {
+    const { authenticator, options } = this.#deps;
+    const clientId = fullClientId(clientid, options.appId);
+    const { address } = endpoint;
+    const login = identifiedLogin(endpoint, query) ?? authenticator.login({ username, password, clientId, address });
+    return login instanceof Promise
+      ? login.then((outcome) => this.#loggedIn(endpoint, clientId, username, outcome))
+      : this.#loggedIn(endpoint, clientId, username, login);
+  }
+
+  #loggedIn(endpoint: Endpoint, clientId: string, username: string | undefined, login: Login): CoapResponse {
+    const { registry, logger } = this.#deps;
+    const { address, port, secure } = endpoint;
+    const facts = this.#factsOf({
       clientId,
-      username: query.username ?? '',
+      username: login.ok ? login.username : (username ?? ''),
       network: secure ? 'coaps' : 'coap',
       address: address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`,
-      version: 1,
-      keepalive: options.heartbeat / 1_000,
-      clean: true,
-      will: undefined,
-    };
-    const { username, password } = query;
-    const login =
-      identifiedLogin(request.endpoint, query) ??
-      (await authenticator.login({ username, password, clientId, address }));
+    });
     if (!login.ok) {
       this.refused();
       logger.info({ client: clientId, address }, 'a login was refused');
       registry.refused(facts);
       return replies.loginFailed;
     }
-    const connection = registry.open({
-      ...facts,
-      username: login.username,
+    return { code: replies.codes.created, payload: registry.open(facts).token };
+  }
+
+  #factsOf({
+    clientId,
+    username,
+    network,
+    address,
+  }: Pick<Arrival, 'clientId' | 'username' | 'network' | 'address'>): Arrival {
+    const { options, patience } = this.#deps;
+    return {
+      clientId,
+      username,
+      network,
+      address,
+      version: 1,
+      keepalive: options.heartbeat / 1_000,
+      clean: true,
+      will: undefined,
       protocol: 'coap',
       timeout: patience,
       onEnd: this.#onEnd,
-    });
-    return { code: replies.codes.created, payload: connection.token };
+    };
   }
 
   /** A login was refused. */
@@ -120,7 +144,7 @@ export class Logins {
 
   /** Whether the client, which an earlier run had, goes on. */
   #restored(clientId: string, client: KeptClient): boolean {
-    const { authenticator, registry, rules, options, patience, subscriptions } = this.#deps;
+    const { authenticator, registry, rules, subscriptions } = this.#deps;
     const { username, network, address, digest, place } = client;
     // one who proved itself to the transport has to do that again
     if (network !== 'coaps' && !authenticator.knows(username)) return false;
@@ -128,16 +152,12 @@ export class Logins {
       rules.allows({ clientId, username }, 'subscribe', filter),
     );
     if (allowed.length === 0) return false;
-    const facts = { clientId, username, network, address, version: 1, clean: true, will: undefined };
-    const arrival = {
-      ...facts,
-      protocol: 'coap' as const,
-      keepalive: options.heartbeat / 1_000,
-      timeout: patience,
-      onEnd: this.#onEnd,
-    };
     try {
-      subscriptions.restore(registry.open(arrival, digest), place, allowed);
+      subscriptions.restore(
+        registry.open(this.#factsOf({ clientId, username, network, address }), digest),
+        place,
+        allowed,
+      );
       return true;
     } catch (thrown) {
       if (!(thrown instanceof HoldfastError)) throw thrown;
