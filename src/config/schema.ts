@@ -142,7 +142,11 @@ export const schema = table({
           'How much of the past is kept for queries.',
           v.optional(
             table({
-              max_bytes: key('Bytes at most.', v.optional(size(), '256MiB'), { unit: 'size' }),
+              max_bytes: key(
+                'Bytes on the disk, the query index included; a third more at most. The store’s own work needs up to two thirds of 32MiB, little of 256MiB. Less than 4MiB takes as much as 4MiB.',
+                v.optional(size(), '256MiB'),
+                { unit: 'size' },
+              ),
               max_age: key('Age at most.', v.optional(duration(0, Number.MAX_SAFE_INTEGER), '30d'), {
                 unit: 'duration',
               }),

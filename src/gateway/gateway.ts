@@ -75,8 +75,9 @@ export class Gateway {
     const { limits } = config;
     const watch = new ClockWatch(clock);
     const quality = () => watch.quality;
+    let derived = { bytes: 0 };
     this.#log = new Log({
-      store: new LevelStore(join(config.stateDir, 'log'), { logger }),
+      store: new LevelStore(join(config.stateDir, 'log'), { maxBytes: config.store.history.maxBytes, logger }),
       bootFile: new AtomicNumberFile(join(config.stateDir, 'boot')),
       space: new StateDisk({ directory: config.stateDir, health, logger: logger.child('disk'), metrics }),
       clock,
@@ -85,6 +86,7 @@ export class Gateway {
       metrics,
       health,
       options: logOptions(config),
+      elsewhere: () => derived.bytes,
     });
     this.#users = new UsersFile(stateFile(config, config.auth.usersFile));
     const parts = { config, identity, clock, quality, logger, metrics, health, version };
@@ -179,6 +181,7 @@ export class Gateway {
       },
     });
     const { index, indexStore } = queryIndex(parts, this.#log);
+    derived = index;
     this.#rest = restServer({
       ...parts,
       queries: index,

@@ -1,7 +1,7 @@
 import { isAbsolute, join } from 'node:path';
 import type { BrokerOptions, MqttListenerOptions, MqttScheme } from '../broker/index.ts';
 import type { Config } from '../config/index.ts';
-import type { LogOptions } from '../log/index.ts';
+import { type LogOptions, slackFor } from '../log/index.ts';
 import type { SessionLimits } from '../sessions/index.ts';
 import type { UpstreamOptions } from '../upstream/index.ts';
 
@@ -75,17 +75,19 @@ export function sessionLimits({ limits }: Config): SessionLimits {
 }
 
 export function logOptions(config: Config): LogOptions {
-  const { store } = config;
+  const { store, limits } = config;
+  const { maxBytes } = store.history;
   return {
     commitGap: store.commitGap,
     commitDelay: store.commitDelay,
     lazyDelay,
     history: {
-      maxBytes: store.history.maxBytes,
+      maxBytes,
       maxAge: store.history.maxAge,
       maxRecords: store.history.maxMessages ?? Number.MAX_SAFE_INTEGER,
     },
-    maxPendingBytes: 8 * megabyte,
+    // what gathers goes into one write, which a small history must have room for
+    maxPendingBytes: Math.min(8 * megabyte, Math.max(megabyte / 2, slackFor(maxBytes), 2 * limits.payload)),
     recentBytes: 2 * megabyte,
   };
 }

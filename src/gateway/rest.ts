@@ -13,6 +13,9 @@ import { IngestLoad } from './ingest-load.ts';
 import { addressOf } from './options.ts';
 import type { StatusReport } from './status.ts';
 
+/** Part of the history's bytes that the index may take of them. */
+const indexShare = 4;
+
 /** What the REST API and the logins that it makes possible are put together from. */
 export interface RestParts {
   readonly config: Config;
@@ -42,7 +45,8 @@ export function tokenStore({ config, clock, quality, logger, metrics }: RestPart
  */
 export function queryIndex({ config, clock, logger, metrics, health }: RestParts, log: Log) {
   const directory = join(config.stateDir, 'index');
-  const store = new LevelStore(directory, { keep: 1, logger });
+  const maxBytes = config.store.history.maxBytes / indexShare;
+  const store = new LevelStore(directory, { maxBytes, keep: 1, logger });
   const indexStore: Service = {
     name: 'index store',
     start: async () => store.begin(),
@@ -50,6 +54,7 @@ export function queryIndex({ config, clock, logger, metrics, health }: RestParts
   };
   const index = new Index({
     store,
+    options: { maxBytes },
     discard: () => rm(directory, { recursive: true, force: true }),
     log,
     clock,

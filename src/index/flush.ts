@@ -1,6 +1,7 @@
 import type { Clock } from '../base/index.ts';
 import type { Store, Write } from '../log/index.ts';
 import { bindRow, maxPostings, packBlock } from './block.ts';
+import { marked } from './bound.ts';
 import { bodyKey, progressKey, rowKey, termPrefix } from './keys.ts';
 import { kinds, strides } from './posting.ts';
 import { type Place, type Progress, writeProgress } from './progress.ts';
@@ -17,7 +18,8 @@ export interface FlushDeps {
 }
 
 /**
- * Writes the recent postings, unsynced. `now`: what the disk says; `place`: what the postings lead up to.
+ * Writes the recent postings, unsynced. `now`: what the disk says; `place`: what the postings lead up to; `head`: the oldest
+ * message in the log.
  *
  * One write does where there is little. Else the first of several declares the numbers of all the blocks void, and the
  * last one, which says how far the index is, takes that back: a flush that is cut off leaves nothing that counts.
@@ -28,6 +30,7 @@ export async function flush(
   recent: RecentPostings,
   now: Progress,
   place: Place,
+  head: bigint,
 ): Promise<Progress> {
   const slices = new Slices(clock, 'index flush', sliceMs);
   const reserved = now.block + recent.count;
@@ -56,7 +59,8 @@ export async function flush(
     }
   }
   const added = { blocks: now.added.blocks + number - now.block, postings: now.added.postings + recent.count };
-  const after: Progress = { ...now, ...place, block: number, added };
+  const marks = marked(now.marks, now.message, recent.count, head);
+  const after: Progress = { ...now, ...place, block: number, added, marks };
   await store.write([...writes, progressWrite(after)], false);
   return after;
 }

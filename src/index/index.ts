@@ -26,6 +26,11 @@
  * posting is rewritten a few times at most, and what is deleted takes no more than about the room of what is kept. A block
  * goes when its last posting does. Space is given back once half of the directory is free.
  *
+ * Bound. With `maxBytes` the directory takes that and a third at most. Where its blocks leave less room than LevelDB needs,
+ * the oldest quarter of the postings goes: the floor rises to a message that a flush began with (`bound.ts`), is written, and
+ * from then on is to queries what the log's head is: what is about messages below is in no answer. Nothing is
+ * added until a pass has deleted it and the space is given back. A message can still be asked for by its id.
+ *
  * Queries see the blocks up to the last complete flush, and the postings in memory, as of one moment: LevelDB's iterator
  * is a snapshot, a flush in progress is hidden by its numbers, and changes to blocks wait until nobody reads. A block
  * that is wanted as a whole is counted by its row; those at the edges of the window and on the page are unpacked. Between

@@ -1,19 +1,14 @@
 import { HoldfastError, reasonOf, type Timer } from '../base/index.ts';
-import { type EventPlace, formatMessageId } from '../domain/index.ts';
-import { isDamage, isDisk, type StoreOpening } from '../log/index.ts';
+import { formatMessageId } from '../domain/index.ts';
+import { isDamage } from '../log/index.ts';
+import { bounded, isOver, shed, takenBy } from './bound.ts';
 import { flush, progressWrite } from './flush.ts';
 import { Follower, isBefore } from './follower.ts';
 import { Gate } from './gate.ts';
-import { everything, progressKey } from './keys.ts';
-import {
-  damagedIndex,
-  defaultOptions,
-  failingIndex,
-  type IndexDeps,
-  type IndexOptions,
-  rebuilding,
-} from './options.ts';
-import { beginning, type Progress, readProgress } from './progress.ts';
+import { everything } from './keys.ts';
+import { openIndex } from './opening.ts';
+import { damagedIndex, failingIndex, type IndexDeps, type IndexOptions, rebuilding } from './options.ts';
+import { beginning, type Progress } from './progress.ts';
 import { RecentPostings } from './recent.ts';
 import { Sweeper } from './sweeper.ts';
 
@@ -51,13 +46,15 @@ export class Keeper {
   #catchingUpSince: number | undefined;
   #rebuiltAt = Number.NEGATIVE_INFINITY;
   #bytes = 0;
+  /** It takes more than it may, and nothing is added before room was made. */
+  #pressed = false;
   readonly #rebuilds;
   readonly #damages;
 
   constructor(deps: IndexDeps) {
     const { store, log, clock, metrics } = deps;
     this.#deps = deps;
-    this.#options = { ...defaultOptions, ...deps.options };
+    this.#options = bounded(deps.options);
     this.#progress = beginning(0n, { position: 0n, offset: 0 });
     this.#follower = new Follower(log, clock, this.recent);
     this.#sweeper = new Sweeper({ store, gate: this.gate, log, clock, options: this.#options });
@@ -72,6 +69,16 @@ export class Keeper {
   /** Whether the store can be read. */
   get readable(): boolean {
     return this.#readable;
+  }
+
+  /** Bytes that it takes on the disk at most, as it is now. */
+  get taken(): number {
+    return takenBy(this.#bytes, this.#options);
+  }
+
+  /** What is about messages below was given up, for want of room. */
+  get floor(): bigint {
+    return this.#progress.floor;
   }
 
   /** Which block numbers count. */
@@ -153,6 +160,7 @@ export class Keeper {
     if (this.#stopping) return undefined;
     if (this.#jobs.has('open')) return 'open';
     if (this.#failed) return undefined;
+    if (this.#pressed && this.#jobs.has('sweep')) return 'sweep';
     return (['rebuild', 'flush', 'follow', 'sweep'] as const).find((job) => this.#jobs.has(job));
   }
 
@@ -217,23 +225,46 @@ export class Keeper {
   }
 
   async #flush(): Promise<void> {
-    const { store, clock } = this.#deps;
+    const { store, clock, log } = this.#deps;
     const { place } = this.#follower;
     const moved = place.message !== this.#progress.message || isBefore(this.#progress.event, place.event);
     if (this.recent.count === 0 && !moved) return;
-    const after = await flush({ store, clock, atOnce: this.#options.flushWrites }, this.recent, this.#progress, place);
-    this.#progress = after;
+    const deps = { store, clock, atOnce: this.#options.flushWrites };
+    this.#progress = await flush(deps, this.recent, this.#progress, place, log.head);
     this.recent.clear();
+    await this.#weigh();
+    if (this.#sweeper.due(this.#progress)) this.#jobs.add('sweep');
+  }
+
+  /** Looks what it takes, and has its oldest postings go where that is too much. */
+  async #weigh(): Promise<void> {
+    const { store, logger } = this.#deps;
     this.#bytes = await store.size(everything).catch(() => this.#bytes);
-    if (this.#sweeper.due(after)) this.#jobs.add('sweep');
+    const less = isOver(this.#bytes, this.#options) ? shed(this.#progress) : undefined;
+    this.#pressed = less !== undefined;
+    if (less === undefined) return;
+    this.#progress = less;
+    // before the first of them is deleted, so that no answer has some of them and not others
+    await store.write([progressWrite(less)], false);
+    this.#jobs.add('sweep');
+    logger.info({ bytes: this.#bytes, floor: formatMessageId(less.floor) }, 'the index is full; its oldest entries go');
   }
 
   async #sweep(): Promise<void> {
     if (!this.#sweeper.due(this.#progress)) return;
     const after = await this.#sweeper.step(this.#progress);
-    if (after === 'damaged') this.damaged('blocks, in a sweep');
-    else if (after === undefined) this.#after('sweep', sweepGap);
-    else this.#progress = after;
+    if (after === 'damaged') {
+      this.#pressed = false;
+      this.damaged('blocks, in a sweep');
+    } else if (after === undefined) {
+      if (this.#pressed) this.#jobs.add('sweep');
+      else this.#after('sweep', sweepGap);
+    } else {
+      this.#progress = after;
+      if (!this.#pressed) return;
+      await this.#sweeper.settled();
+      await this.#weigh();
+    }
   }
 
   async #rebuild(): Promise<void> {
@@ -282,57 +313,19 @@ export class Keeper {
 
   async #open(): Promise<void> {
     const { log, logger } = this.#deps;
-    const { opening, found } = await this.#openStore();
-    const reason = await this.#whyNot(opening, found);
+    const { opening, found, reason } = await openIndex(this.#deps);
     logger.info({ how: opening.how, rebuild: reason }, 'the index is open');
     this.#goOn(found ?? beginning(log.head, log.events.head));
     this.#readable = true;
+    this.#bytes = await this.#deps.store.size(everything).catch(() => this.#bytes);
     if (reason === undefined) return;
     if (opening.how === 'repaired' || opening.how === 'moved_aside') this.#damages.add();
     this.#jobs.add('rebuild');
   }
 
-  /** What opens and does not read is begun anew. */
-  async #openStore(): Promise<{ readonly opening: StoreOpening; readonly found: Progress | undefined }> {
-    const { store, discard } = this.#deps;
-    try {
-      const opening = await store.open();
-      return { opening, found: readProgress(await store.get(progressKey)) };
-    } catch (thrown) {
-      const reason = reasonOf(thrown);
-      if (thrown instanceof HoldfastError || isDisk(reason) || discard === undefined) throw thrown;
-      await store.close();
-      await discard();
-      await store.open();
-      return { opening: { how: 'repaired', reason }, found: undefined };
-    }
-  }
-
-  /** Why what is on the disk is not to be relied on; undefined where it is. */
-  async #whyNot(opening: StoreOpening, found: Progress | undefined): Promise<string | undefined> {
-    if (opening.how === 'repaired' || opening.how === 'moved_aside') return opening.how;
-    if (found === undefined) return opening.how === 'created' ? undefined : 'no progress';
-    const { log } = this.#deps;
-    if (found.message > log.next) return 'ahead of the log';
-    const { lastMessage, lastRun } = found;
-    if (lastMessage !== undefined && lastMessage >= log.head) {
-      const { messages, next } = await log.read(lastMessage, { records: 1, bytes: 1 });
-      // a log that is closed at the moment can tell nothing
-      if (next <= lastMessage) return undefined;
-      if (messages[0]?.id !== lastMessage) return `message ${formatMessageId(lastMessage)} is not in the log`;
-    }
-    if (lastRun !== undefined && !isBefore(lastRun, log.events.head) && !(await this.#hasRun(lastRun))) {
-      return 'events are not in the log';
-    }
-    return undefined;
-  }
-
-  async #hasRun(place: EventPlace): Promise<boolean> {
-    return (await this.#deps.log.events.at(place)).length > 0;
-  }
-
   #goOn(progress: Progress): void {
     this.#progress = progress;
+    this.#pressed = false;
     this.recent.clear();
     this.#follower.moveTo(progress);
     this.#catchingUpSince = this.#deps.clock.monotonic();

@@ -19,6 +19,8 @@ export interface IndexOptions {
   readonly sweepInterval: number;
   /** Bytes deleted after which their space is given back at the earliest. */
   readonly compactBytes: number;
+  /** Bytes that the directory may take, and a third more at a moment: the oldest postings go where it takes more. */
+  readonly maxBytes: number;
 }
 
 export const defaultOptions: IndexOptions = {
@@ -30,6 +32,7 @@ export const defaultOptions: IndexOptions = {
   sweepPostings: 131_072,
   sweepInterval: 86_400_000,
   compactBytes: 8 * 1024 * 1024,
+  maxBytes: Number.POSITIVE_INFINITY,
 };
 
 export interface IndexDeps {

@@ -4,6 +4,12 @@ import type { EventPlace } from '../domain/index.ts';
 /** Block numbers `[from, to)`. */
 export type NumberRange = readonly [from: number, to: number];
 
+/** Postings that were written from a message on, up to the next mark. */
+export interface Mark {
+  readonly from: bigint;
+  readonly postings: number;
+}
+
 /** How far the index is: what its blocks hold, and where to go on in the log. */
 export interface Progress {
   /** Id of the next message to index, and the place of the next run of events. */
@@ -19,6 +25,10 @@ export interface Progress {
   /** Blocks and postings after the last sweep, and written since. */
   readonly kept: Volume;
   readonly added: Volume;
+  /** What is about messages below was given up, since there was no room; 0 where nothing was. */
+  readonly floor: bigint;
+  /** When what there is was written, oldest first. */
+  readonly marks: readonly Mark[];
 }
 
 /** Where reading the log goes on, and what was read last. */
@@ -30,6 +40,8 @@ export interface Volume {
 }
 
 export const nothing: Volume = { blocks: 0, postings: 0 };
+
+const unbounded: Pick<Progress, 'floor' | 'marks'> = { floor: 0n, marks: [] };
 
 const format = 2;
 
@@ -44,6 +56,7 @@ export function beginning(message: bigint, event: EventPlace): Progress {
     void: [],
     kept: nothing,
     added: nothing,
+    ...unbounded,
   };
 }
 
@@ -63,9 +76,10 @@ export function readProgress(row: Buffer | undefined): Progress | undefined {
   if (row === undefined || row.length < 4 || row.readUInt32LE(0) !== crc32c(row, 4)) return undefined;
   const read = JSON.parse(row.toString('utf8', 4), (_key, value: unknown) =>
     isId(value) ? BigInt(`0x${value.id}`) : value,
-  ) as Progress & { readonly format: number };
+  ) as Omit<Progress, keyof typeof unbounded> & Partial<typeof unbounded> & { readonly format: number };
   if (read.format !== format) return undefined;
-  return { ...read, lastMessage: read.lastMessage, lastRun: read.lastRun };
+  // an index that had no bound has neither floor nor marks
+  return { ...unbounded, ...read, lastMessage: read.lastMessage, lastRun: read.lastRun };
 }
 
 export function isVoid(ranges: readonly NumberRange[], number: number): boolean {

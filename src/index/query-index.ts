@@ -25,6 +25,11 @@ export class Index implements Service {
     this.#keeper = new Keeper(deps);
   }
 
+  /** Bytes that it takes on the disk at most, as it is now. */
+  get bytes(): number {
+    return this.#keeper.taken;
+  }
+
   /** Does not wait for what has to be read from the log. */
   start(): Promise<void> {
     return this.#keeper.start();
@@ -81,7 +86,8 @@ export class Index implements Service {
     const keeper = this.#keeper;
     return keeper.gate.shared(async () => {
       if (!keeper.readable) throw new HoldfastError('unavailable', 'the query index is not open at the moment');
-      const { position, offset } = asked.kind === 'connection' ? log.events.head : { position: log.head, offset: 0 };
+      const oldest = asked.kind === 'connection' ? log.events.head : { position: log.head, offset: 0 };
+      const { position, offset } = oldest.position < keeper.floor ? { position: keeper.floor, offset: 0 } : oldest;
       const deps = {
         store,
         clock,

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/index.ts';
+import { laterOf } from '../domain/index.ts';
 import type { Store } from '../log/index.ts';
 import type { Gate } from './gate.ts';
 import type { IndexedLog } from './indexed-log.ts';
@@ -20,6 +21,8 @@ interface Begun {
   readonly pass: SweepPass;
   readonly added: Volume;
   readonly void: Progress['void'];
+  /** Whether it has to make room. */
+  readonly shed: boolean;
 }
 
 /** Decides when a pass over the blocks is due, and takes it step by step. */
@@ -28,6 +31,8 @@ export class Sweeper {
   #begun: Begun | undefined;
   /** The log's head at the last pass, and when that was. */
   #head: bigint | undefined;
+  /** What was given up by then. */
+  #floor = 0n;
   #at: number;
   #freed = 0;
   #compacting: Promise<void> | undefined;
@@ -38,8 +43,8 @@ export class Sweeper {
   }
 
   /** Whether there is something to do. A pass costs reading every row: so it is due once about as many came as there were. */
-  due({ added, kept, void: voids }: Progress): boolean {
-    if (this.#begun !== undefined || voids.length > 0) return true;
+  due({ added, kept, void: voids, floor }: Progress): boolean {
+    if (this.#begun !== undefined || voids.length > 0 || floor > this.#floor) return true;
     const { options, log, clock } = this.#deps;
     if (added.blocks >= Math.max(options.sweepBlocks, kept.blocks)) return true;
     if (kept.postings + added.postings === 0 || log.head === this.#head) return false;
@@ -56,8 +61,12 @@ export class Sweeper {
   async step(progress: Progress): Promise<Progress | 'damaged' | undefined> {
     const { store, gate, log, clock } = this.#deps;
     this.#begun ??= this.#begin(progress);
-    const { pass, added, void: voids } = this.#begun;
-    const bounds = { void: progress.void, head: log.head, eventHead: log.events.head.position };
+    const { pass, added, void: voids, shed } = this.#begun;
+    const bounds = {
+      void: progress.void,
+      head: laterOf(log.head, progress.floor),
+      eventHead: laterOf(log.events.head.position, progress.floor),
+    };
     const step = await pass.step(bounds).catch(() => undefined);
     if (step === undefined || step.damaged) {
       this.#begun = undefined;
@@ -68,7 +77,7 @@ export class Sweeper {
     if (!step.done) return undefined;
     this.#begun = undefined;
     this.#at = clock.monotonic();
-    await this.#reclaim();
+    await this.#reclaim(shed);
     return {
       ...progress,
       kept: pass.kept,
@@ -90,18 +99,24 @@ export class Sweeper {
   }
 
   #begin(progress: Progress): Begun {
+    const shed = progress.floor > this.#floor;
     this.#head = this.#deps.log.head;
-    return { pass: new SweepPass(this.#deps.store), added: progress.added, void: progress.void };
+    this.#floor = progress.floor;
+    return { pass: new SweepPass(this.#deps.store), added: progress.added, void: progress.void, shed };
   }
 
   /**
    * Blocks to be deleted lie all over the store, so to give their space back is to write all of it anew: done once half
-   * of it is free.
+   * of it is free, or where room is wanted.
    */
-  async #reclaim(): Promise<void> {
+  async #reclaim(wanted: boolean): Promise<void> {
     const { store, options } = this.#deps;
     const size = await store.size(everything).catch(() => 0);
-    if (this.#freed < Math.max(options.compactBytes, size / 2) || this.#compacting !== undefined) return;
+    if (this.#compacting !== undefined) {
+      if (!wanted) return;
+      await this.#compacting;
+    }
+    if (!wanted && this.#freed < Math.max(options.compactBytes, size / 2)) return;
     this.#freed = 0;
     this.#compacting = store
       .compact(everything)

@@ -23,7 +23,12 @@ export interface CommitterDeps {
   /** All were told. */
   readonly onDone: () => void;
   readonly onFailed: (error: HoldfastError) => void;
+  /** What has to be over before more is written; undefined where there is room. */
+  readonly room: () => Promise<void> | undefined;
 }
+
+/** How long a commit waits at most for room to be made, milliseconds. */
+const longestHold = 2_000;
 
 /**
  * Brings what was accepted to the disk, in the order of ids: as soon as that is possible where a record waits for the disk
@@ -196,10 +201,31 @@ export class Committer {
     this.#armed = 'none';
   }
 
+  /** Waits for `room`, but not for long: who publishes waits as well, and so does who watches over commits. */
+  #soon(room: Promise<void>): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = this.#deps.clock.after('log room', longestHold, resolve);
+      void room.then(() => {
+        timer.cancel();
+        resolve();
+      });
+    });
+  }
+
   async #write(count: number, sync: boolean): Promise<void> {
     const { store, clock, quality, figures, along, onWritten, onDone, onFailed } = this.#deps;
+    this.#begun = clock.monotonic();
+    const room = this.#deps.room();
+    if (room !== undefined) {
+      await this.#soon(room);
+      if (this.#pending.count < count || !this.#running) {
+        this.#underWay = undefined;
+        return;
+      }
+    }
     const begun = clock.monotonic();
-    const taken = this.#pending.take(count, this.#first, begun, clock.wall(), quality());
+    // an fsync is for all that is there by now: changes go with the last of the records
+    const taken = this.#pending.take(sync ? this.#pending.count : count, this.#first, begun, clock.wall(), quality());
     const { header, bytes } = taken.chunk;
     this.#writing = taken.accepted;
     this.#first += BigInt(header.count);

@@ -9,6 +9,7 @@ import {
 import type { Logger, Metrics } from '../telemetry/index.ts';
 import { ChunkWriter, type Correct, eventsOf, readChunkHeader } from './chunk.ts';
 import { endOf, eventKey, placeOfKey } from './keys.ts';
+import { reclaimedFor } from './room.ts';
 import type { RetentionBounds } from './segments.ts';
 import type { Range, Store, Write } from './store.ts';
 
@@ -43,10 +44,9 @@ export interface EventsDeps {
 /** How long an event may wait for a commit to go with, milliseconds. */
 const patience = 250;
 const maxPendingBytes = 1024 * 1024;
-const leastBytes = 1024 * 1024;
+const leastBytes = 256 * 1024;
 /** Part of the history's bytes that events may take beside it. */
 const share = 4;
-const compactionBytes = 8 * 1024 * 1024;
 const ageCheck = 60_000;
 const start: EventPlace = { position: 0n, offset: 0 };
 
@@ -204,7 +204,7 @@ export class Events {
     this.#head = head;
     this.#deleted += head.offset - from.offset;
     await store.clear({ gte: eventKey(from), lt: eventKey(head) });
-    if (this.#deleted < compactionBytes) return;
+    if (this.#deleted < reclaimedFor(history.maxBytes)) return;
     await store.compact({ gte: eventKey(this.#compacted), lt: eventKey(head) });
     this.#compacted = head;
     this.#deleted = 0;

@@ -47,6 +47,15 @@
  * sent, and what the queue holds on the disk may then exceed its bound by a fifth. Space is given back by compaction behind
  * the head, by volume.
  *
+ * Room. The directory and what is derived from it (`elsewhere`) take the history's bound and a third on the disk at most, at
+ * every moment; a bound below 4 MiB counts as one. What LevelDB needs beyond its entries is reckoned from the bound
+ * (`room.ts`): its buffers, its notes and the volume of a compaction are scaled to it, its merges are not. The rest is for
+ * messages and events, by what they take on the disk (`Retention` measures how they compress): a quarter of 4 MiB, a
+ * third of 8 to 32 MiB, two thirds of 64 MiB at least; at 256 MiB, and sooner with what compresses, all of it. While what is too much is being deleted,
+ * a sixteenth of the bound may be written, then commits wait for that. A queue is never cut short for that: what it
+ * holds takes up to 28 MiB beside its own bound. The list of tables, which LevelDB only ever appends to, begins anew when it
+ * has become long: the store is closed and opened between two uses (`renewal.ts`). Retained messages have a bound of their own.
+ *
  * Failure. A write that fails fails all that waited for it, and the store is closed and opened again under a new boot
  * number until it works. Where the disk has no room for either, a file that was kept for that (`disk-space.ts`) goes first.
  *
@@ -70,6 +79,7 @@ export { newestOf } from './notes.ts';
 export { isFinal } from './opening.ts';
 export type { LogDeps, LogOptions } from './options.ts';
 export type { LogPage } from './reader.ts';
+export { contentFor, mostFor, reclaimedFor, slackFor } from './room.ts';
 export type { RetentionBounds } from './segments.ts';
 export {
   asideOf,

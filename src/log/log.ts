@@ -15,7 +15,7 @@ import { isFinal, openLog } from './opening.ts';
 import { damaged, failing, type LogDeps } from './options.ts';
 import type { LogPage } from './reader.ts';
 import { RecentChunks } from './recent.ts';
-import { segmentWrite } from './recovery.ts';
+import { segmentWrites } from './recovery.ts';
 import { Retention } from './retention.ts';
 import { Segments } from './segments.ts';
 import type { Write } from './store.ts';
@@ -53,7 +53,6 @@ export class Log implements Service {
     this.#deps = deps;
     const correct: Correct = (header) => this.#shifts.correct(header);
     this.#recent = new RecentChunks(deps.options.recentBytes, correct);
-    const { metrics } = deps;
     this.#disk = new DiskReader({
       store: deps.store,
       clock: deps.clock,
@@ -73,10 +72,10 @@ export class Log implements Service {
       room: () => deps.space.level !== 'full',
       onWritten: () => this.#announce(),
     });
-    this.#retention = new Retention(deps.store, deps.logger, metrics);
+    this.#retention = new Retention(deps, deps.options.history);
     this.#committer = new Committer({
       ...deps,
-      figures: new LogFigures(metrics, () => this.#segments),
+      figures: new LogFigures(deps.metrics, () => this.#segments),
       along: (chunk, accepted, sync) => this.#along(chunk, accepted, sync),
       onWritten: (chunk, sync) => {
         this.#recent.add(chunk);
@@ -85,6 +84,7 @@ export class Log implements Service {
       },
       onDone: () => this.#announce(),
       onFailed: (error) => this.#failed(error),
+      room: () => (this.#retention.behind ? this.#upkeep : undefined),
     });
   }
 
@@ -289,9 +289,9 @@ export class Log implements Service {
     const { first, count, wall, quality } = header;
     const qos0 = qos0In(bytes, count);
     const closed = this.#segments.add({ first, count, bytes: bytes.length, wall, synced: quality === 'synced', qos0 });
-    const segment = closed === undefined ? [] : [segmentWrite(closed)];
+    this.#retention.written(bytes.length);
     if (this.#deps.space.spend(bytes.length) || closed !== undefined) this.#keep();
-    return [...this.events.take(accepted), ...this.#cursors.takeWrites(sync), ...segment];
+    return [...this.events.take(accepted), ...this.#cursors.takeWrites(sync), ...segmentWrites(closed)];
   }
 
   /** LevelDB stays in error until it is opened anew: so do that, under a new boot number, until it works. */

@@ -30,6 +30,8 @@ export interface LogDeps {
   readonly metrics: Metrics;
   readonly health: Health;
   readonly options: LogOptions;
+  /** Bytes that other directories take of the history's: what is derived from the log. */
+  readonly elsewhere?: () => number;
 }
 
 /** Part of the store was lost, or had to be repaired. */

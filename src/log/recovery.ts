@@ -194,7 +194,12 @@ async function checkFormat(store: Store): Promise<number> {
   );
 }
 
-export function segmentWrite(segment: Parameters<typeof encodeSegment>[0]): Write {
+/** Stores the summary of a segment where one was closed. */
+export function segmentWrites(closed: Segment | undefined): Write[] {
+  return closed === undefined ? [] : [segmentWrite(closed)];
+}
+
+function segmentWrite(segment: Segment): Write {
   return { type: 'put', key: idKey(segmentPrefix, segment.first), value: encodeSegment(segment) };
 }
 

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs';
-import { stat, truncate } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { ClassicLevel } from 'classic-level';
 import { HoldfastError, makeDirectory, reasonOf, replaceFile, syncDirectory } from '../base/index.ts';
@@ -13,6 +12,9 @@ import {
   spoilBadBlocks,
   tableBytes,
 } from './level-files.ts';
+import { trimNotes } from './level-notes.ts';
+import { Renewal } from './renewal.ts';
+import { bufferFor, notesFor } from './room.ts';
 import { setAside } from './set-aside.ts';
 
 /** One write of a batch. */
@@ -68,7 +70,9 @@ export interface LevelStoreOptions {
    * a second's work for a slow processor. A larger store is read whole only where it ended the process.
    */
   readonly verify?: number;
-  /** Bytes that LevelDB gathers in memory, and in one journal, before it makes a table of them. Default: 4 MiB. */
+  /** Bytes that the directory may take: LevelDB's own files are kept small beside that. Default: as many as it likes. */
+  readonly maxBytes?: number;
+  /** Bytes that LevelDB gathers in memory, and in one journal, before it makes a table of them. Default: 4 MiB at most. */
   readonly writeBufferSize?: number;
   readonly logger?: Logger;
 }
@@ -80,22 +84,27 @@ const options = {
   maxOpenFiles: 64,
 } as const;
 
-/** Bytes of LevelDB's own diary, and the number of writes between two looks at it. */
-const maxDiary = 1 << 20;
-const looksAtDiary = 4_096;
+/** Bytes of tables of a small directory, and full buffers between two looks at LevelDB's own notes. */
+const smallTable = 1 << 20;
+const looksAtNotes = 16;
 
 /** A LevelDB directory. */
 export class LevelStore implements Store {
   readonly #directory: string;
   readonly #given: Required<LevelStoreOptions>;
   #db: ClassicLevel<Buffer, Buffer> | undefined;
-  #writes = 0;
+  /** Bytes written since the last look at LevelDB's own notes. */
+  #written = 0;
+  readonly #renewal: Renewal;
   /** An opening that nobody has asked for yet. */
   #begun: Promise<StoreOpening> | undefined;
 
   constructor(directory: string, given: LevelStoreOptions = {}) {
     this.#directory = directory;
-    this.#given = { keep: 2, verify: 32 << 20, writeBufferSize: 4 << 20, logger: silentLogger, ...given };
+    const maxBytes = given.maxBytes ?? Number.POSITIVE_INFINITY;
+    const writeBufferSize = bufferFor(maxBytes);
+    this.#given = { keep: 2, verify: 32 << 20, writeBufferSize, logger: silentLogger, ...given, maxBytes };
+    this.#renewal = new Renewal(() => this.#renew());
   }
 
   /** Begins to open it: what comes of that, the next `open` tells. */
@@ -161,6 +170,7 @@ export class LevelStore implements Store {
   async close(): Promise<void> {
     await this.#begun?.catch(() => undefined);
     this.#begun = undefined;
+    await this.#renewal.underWay;
     const db = this.#db;
     this.#db = undefined;
     if (db === undefined) return;
@@ -169,23 +179,35 @@ export class LevelStore implements Store {
   }
 
   async write(writes: readonly Write[], sync: boolean): Promise<void> {
-    this.#writes += 1;
-    if (this.#writes % looksAtDiary === 0) void this.#shortenDiary();
+    if (this.#renewal.underWay !== undefined) await this.#renewal.underWay;
     // a batch that is built step by step costs a fraction of one that is handed over as an array
     const batch = this.#opened().batch();
     for (const write of writes) {
-      if (write.type === 'put') batch.put(write.key, write.value);
-      else batch.del(write.key);
+      if (write.type === 'put') {
+        batch.put(write.key, write.value);
+        this.#written += write.value.length;
+      } else batch.del(write.key);
     }
-    await batch.write({ sync });
+    this.#renewal.begun();
+    try {
+      await batch.write({ sync });
+    } finally {
+      this.#renewal.ended();
+    }
+    if (this.#written < looksAtNotes * this.#given.writeBufferSize) return;
+    this.#written = 0;
+    const { maxBytes } = this.#given;
+    if ((await trimNotes(this.#directory, notesFor(maxBytes))) && Number.isFinite(maxBytes)) this.#renewal.want();
   }
 
   get(key: Buffer): Promise<Buffer | undefined> {
-    return this.#opened().get(key);
+    return this.#renewal.beside(() => this.#opened().get(key));
   }
 
   async *entries(range: Range): AsyncIterable<readonly [Buffer, Buffer]> {
+    if (this.#renewal.underWay !== undefined) await this.#renewal.underWay;
     const iterator = this.#opened().iterator({ ...range, highWaterMarkBytes: 256 * 1024 });
+    this.#renewal.begun();
     let last: Buffer | undefined;
     try {
       for (let batch = await iterator.nextv(64); batch.length > 0; batch = await iterator.nextv(64)) {
@@ -197,32 +219,36 @@ export class LevelStore implements Store {
       if (!isDamage(reasonOf(thrown))) throw thrown;
     } finally {
       await iterator.close();
+      this.#renewal.ended();
     }
     // one by one up to the place that does not read
     yield* this.#singly(range, last);
   }
 
   async *#singly(range: Range, behind: Buffer | undefined): AsyncIterable<readonly [Buffer, Buffer]> {
+    if (this.#renewal.underWay !== undefined) await this.#renewal.underWay;
     const { gte, lt, reverse = false } = range;
     const rest = reverse ? { gte, lt: behind ?? lt } : { ...(behind === undefined ? { gte } : { gt: behind }), lt };
     const iterator = this.#opened().iterator({ ...rest, reverse });
+    this.#renewal.begun();
     try {
       for (let one = await iterator.nextv(1); one.length > 0; one = await iterator.nextv(1)) yield* one;
     } finally {
       await iterator.close();
+      this.#renewal.ended();
     }
   }
 
   clear(range: Range): Promise<void> {
-    return this.#opened().clear({ gte: range.gte, lt: range.lt });
+    return this.#renewal.beside(() => this.#opened().clear({ gte: range.gte, lt: range.lt }));
   }
 
   compact(range: Range): Promise<void> {
-    return this.#opened().compactRange(range.gte, range.lt);
+    return this.#renewal.beside(() => this.#opened().compactRange(range.gte, range.lt));
   }
 
   size(range: Range): Promise<number> {
-    return this.#opened().approximateSize(range.gte, range.lt);
+    return this.#renewal.beside(() => this.#opened().approximateSize(range.gte, range.lt));
   }
 
   #opened(): ClassicLevel<Buffer, Buffer> {
@@ -234,6 +260,7 @@ export class LevelStore implements Store {
     const db = new ClassicLevel<Buffer, Buffer>(this.#directory, {
       ...options,
       writeBufferSize: this.#given.writeBufferSize,
+      ...(this.#given.maxBytes < 64 << 20 ? { maxFileSize: smallTable } : {}),
     });
     try {
       await db.open();
@@ -245,11 +272,18 @@ export class LevelStore implements Store {
     await forgetClosed(this.#directory).catch(() => undefined);
   }
 
-  /** LevelDB notes what it does in a file that it never shortens; it appends, so that the file may be emptied under it. */
-  async #shortenDiary(): Promise<void> {
-    const path = join(this.#directory, 'LOG');
-    const { size } = await stat(path).catch(() => ({ size: 0 }));
-    if (size > maxDiary) await truncate(path).catch(() => undefined);
+  /** Opens it again, so that LevelDB begins a new list of tables. */
+  async #renew(): Promise<void> {
+    const db = this.#db;
+    this.#db = undefined;
+    try {
+      await db?.close();
+      if (db !== undefined) await this.#open();
+      await syncDirectory(this.#directory);
+    } catch (thrown) {
+      // who uses it next finds it closed, and opens it anew
+      this.#given.logger.warn({ reason: reasonOf(thrown) }, 'the store was not opened again');
+    }
   }
 
   /**

@@ -7,7 +7,7 @@ import type { LogDeps } from './options.ts';
 import { type Retention, shedding } from './retention.ts';
 import type { Segments } from './segments.ts';
 
-export interface UpkeepDeps extends Pick<LogDeps, 'store' | 'options' | 'space'> {
+export interface UpkeepDeps extends Pick<LogDeps, 'store' | 'space' | 'elsewhere'> {
   readonly clock: Clock;
   readonly quality: () => ClockQuality;
   readonly segments: () => Segments;
@@ -30,7 +30,8 @@ const maxExposed = 5_000;
  * @throws what the store throws.
  */
 export async function upkeep(deps: UpkeepDeps): Promise<boolean> {
-  const { store, clock, quality, options, space, cursors, shifts, events, retention } = deps;
+  const { store, clock, quality, space, cursors, shifts, events, retention } = deps;
+  retention.begun(deps.segments().bytes);
   await space.watch();
   shifts.look(clock.wall(), clock.monotonic(), quality());
   const segments = deps.segments();
@@ -41,13 +42,14 @@ export async function upkeep(deps: UpkeepDeps): Promise<boolean> {
   const full = new Set(queues.filter((queue) => segments.exceeds(queue)).map(({ name }) => name));
   const rejecting = queues.some(({ name, dropsOldest }) => !dropsOldest && full.has(name));
   const pressed = space.level !== 'fine';
-  const bounds = pressed ? shedding(options.history, segments.bytes) : options.history;
+  const history = retention.bounds(events.bytes, deps.elsewhere?.() ?? 0);
+  const bounds = pressed ? shedding(history, segments.bytes) : history;
   const gone = segments.trim(bounds, queues, { wall: clock.wall(), synced: quality() === 'synced' });
   cursors.deleted(gone, queues, full);
   await retention.delete(gone);
   const last = gone.at(-1);
   if (last !== undefined) events.messagesDeleted(last.end);
   await events.trim();
-  await retention.reclaim(deps.head(), pressed);
+  await retention.reclaim(deps.head(), segments.bytes + events.bytes, pressed);
   return rejecting;
 }

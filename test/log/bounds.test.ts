@@ -116,6 +116,62 @@ describe('a queue that meets a bound', () => {
   });
 });
 
+async function countOf(entries: AsyncIterable<unknown>): Promise<number> {
+  let count = 0;
+  for await (const _entry of entries) count += 1;
+  return count;
+}
+
+/** A store whose compactions wait until they are let go. */
+class SlowStore extends MemoryStore {
+  #waiting: (() => void)[] = [];
+
+  override async compact(): Promise<void> {
+    await new Promise<void>((resolve) => this.#waiting.push(resolve));
+  }
+
+  go(): void {
+    for (const resolve of this.#waiting.splice(0)) resolve();
+  }
+}
+
+describe('a history that exceeds its bound', () => {
+  it('is not added to while its space is being given back, and what came in meanwhile follows', async () => {
+    const store = new SlowStore();
+    const history = { maxBytes: 8 * 1_024 * 1_024, maxAge: 1e12, maxRecords: 1e9 };
+    const { log, clock } = makeLog(store, { options: { history, commitDelay: 0, maxPendingBytes: 1e9 } });
+    await log.start();
+    let [accepted, written] = [0, 0];
+    const kept: Promise<number>[] = [];
+    const append = async (count: number) => {
+      for (let n = 0; n < count; n++) {
+        // what is to be kept beside the log is there once its message is
+        const key = `k${accepted++}.`;
+        const done = () => {
+          written += 1;
+          kept.push(countOf(log.kept(key)));
+        };
+        log.append(message(kilobytes(16), 'a'), done, { key, keep: true });
+        await settle(clock, 2);
+      }
+    };
+    // far more than the bound: a compaction is under way, and a sixteenth may be written beside it
+    await append(700);
+    const before = written;
+    expect(before).toBeLessThan(700);
+    expect(log.size.bytes).toBeLessThan(history.maxBytes);
+    await append(50);
+    expect(written).toBe(before);
+    for (let round = 0; round < 50; round++) {
+      store.go();
+      await settle(clock, 4);
+    }
+    expect(written).toBe(750);
+    expect(await Promise.all(kept)).toEqual(Array(750).fill(1));
+    await log.stop();
+  });
+});
+
 describe('a cursor', () => {
   it('that has moved over thousands of messages is fsynced, so that a power cut does not have all of them sent again', async () => {
     const store = new MemoryStore();

@@ -1,5 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -145,4 +154,43 @@ describe('a LevelDB directory', () => {
     expect(kept.sort()).toEqual(['db.corrupt-8', 'db.corrupt-9']);
     expect(said).toEqual([{ path: `${directory}.corrupt-7`, bytes: 1_000 }]);
   });
+
+  it('with a bound keeps its own notes within it, while it is read and written all the time', async () => {
+    const maxBytes = 2 << 20;
+    const store = new LevelStore(directory, { maxBytes });
+    await store.open();
+    const manifests = new Set<string>();
+    let [diary, list, reads, over] = [0, 0, 0, false];
+    const put = (n: number) => store.write([{ type: 'put', key: key(n % 40), value: randomBytes(16_384) }], false);
+    await put(0);
+    const reading = (async () => {
+      for (; !over; reads++) {
+        for await (const [found, value] of store.entries(everything))
+          expect([found.length, value.length]).toEqual([6, 16_384]);
+        expect(await store.get(key(0))).toHaveLength(16_384);
+        for (let turn = 0; turn < 20; turn++) await new Promise<void>((resolve) => setImmediate(resolve));
+      }
+    })();
+    for (let n = 0; n < 1_500; n++) {
+      await put(n);
+      if (n % 50 !== 0) continue;
+      const bytesOf = (name: string) => (statSync(join(directory, name), { throwIfNoEntry: false })?.blocks ?? 0) * 512;
+      diary = Math.max(diary, bytesOf('LOG'));
+      for (const name of files(/^MANIFEST/)) {
+        manifests.add(name);
+        list = Math.max(list, bytesOf(name));
+      }
+    }
+    over = true;
+    await reading;
+    expect(reads).toBeGreaterThan(10);
+    expect(manifests.size).toBeGreaterThan(1);
+    expect(Math.max(diary, list)).toBeLessThan(maxBytes / 32);
+
+    expect(await contents(store)).toHaveLength(40);
+    await store.close();
+    expect(await store.open()).toEqual({ how: 'opened' });
+    expect(await contents(store)).toHaveLength(40);
+    await store.close();
+  }, 60_000);
 });
