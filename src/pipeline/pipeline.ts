@@ -1,6 +1,13 @@
 import { type Clock, HoldfastError, type Service } from '../base/index.ts';
 import type { AccessRules } from '../connections/index.ts';
-import { type Message, type Origin, type StoredMessage, TopicTree, topicNameProblem } from '../domain/index.ts';
+import {
+  type Message,
+  type Origin,
+  type StoredMessage,
+  storedMessage,
+  TopicTree,
+  topicNameProblem,
+} from '../domain/index.ts';
 import type { StateChange } from '../log/index.ts';
 import type { Counter, Logger, Metrics } from '../telemetry/index.ts';
 import { type RetainedBounds, RetainedMessages } from './retained.ts';
@@ -181,22 +188,9 @@ export class Pipeline implements Service {
   }
 
   #retain(message: Message, id: bigint): void {
-    this.#retained.set({
-      topic: message.topic,
-      payload: Buffer.from(message.payload),
-      qos: message.qos,
-      retain: true,
-      expiry: message.expiry,
-      origin: message.origin,
-      upstream: message.upstream,
-      clientId: message.clientId,
-      username: message.username,
-      connection: message.connection,
-      id,
-      time: this.#clock.wall(),
-      timeQuality: 'synced',
-      monotonic: this.#clock.monotonic(),
-    });
+    const payload = Buffer.from(message.payload);
+    const [wall, monotonic] = [this.#clock.wall(), this.#clock.monotonic()];
+    this.#retained.set(storedMessage(message, id, wall, 'synced', monotonic, payload));
   }
 
   #refused(error: HoldfastError): void {
