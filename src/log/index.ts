@@ -76,6 +76,7 @@ export type { Committed } from './gathering.ts';
 export type { StateChange } from './kept.ts';
 export { Log } from './log.ts';
 export { newestOf } from './notes.ts';
+export { openWhole } from './open-whole.ts';
 export { isFinal } from './opening.ts';
 export type { LogDeps, LogOptions } from './options.ts';
 export type { LogPage } from './reader.ts';

@@ -1,11 +1,12 @@
-import { HoldfastError, reasonOf } from '../base/index.ts';
+import { HoldfastError } from '../base/index.ts';
 import { formatMessageId, maxBoot } from '../domain/index.ts';
 import { bootKey, format, formatAgainKey, formatKey } from './keys.ts';
 import { noteWrite } from './notes.ts';
+import { openWhole } from './open-whole.ts';
 import { damaged, type LogDeps } from './options.ts';
 import { type Recovered, recover } from './recovery.ts';
 import type { Loss } from './segments.ts';
-import { asideOf, isDamage, isDisk, type StoreOpening } from './store.ts';
+import { asideOf, isDamage, type StoreOpening } from './store.ts';
 
 /** Losses that are named one by one. */
 const maxNamed = 8;
@@ -35,7 +36,12 @@ export async function openLog(
   const { store, bootFile } = deps;
   const noted = await bootFile.read();
   const ended = (await bootFile.readEnd?.()) ?? (committed === 0n ? undefined : committed);
-  const { opening, found } = await openAndRecover(deps, failure, ended);
+  const mistrusted = failure !== undefined && isDamage(failure.message);
+  const { opening, found } = await openWhole(
+    store,
+    ({ how }) => recover(store, { thorough: how === 'repaired', ended }),
+    mistrusted ? { reason: failure.message, beyondRepair: false } : undefined,
+  );
   const lossy = tell(deps, opening, found, noted > 1 && found.boot === 0);
   const newest = Math.max(noted, found.boot);
   if (newest >= maxBoot) throw new HoldfastError('start_failed', 'the boot numbers are used up');
@@ -60,27 +66,6 @@ function oldestOf({ segments }: Recovered): bigint {
   const head = segments.head ?? 0n;
   const [loss] = segments.losses;
   return loss !== undefined && loss.from < head ? loss.from : head;
-}
-
-/** What opens and does not read is repaired, and moved aside where that does not help. */
-async function openAndRecover(
-  { store }: Pick<LogDeps, 'store'>,
-  failure: HoldfastError | undefined,
-  ended: bigint | undefined,
-): Promise<{ readonly opening: StoreOpening; readonly found: Recovered }> {
-  const mistrusted = failure !== undefined && isDamage(failure.message);
-  let opening = await store.open(mistrusted ? { reason: failure.message, beyondRepair: false } : undefined);
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return { opening, found: await recover(store, { thorough: opening.how === 'repaired', ended }) };
-    } catch (thrown) {
-      const reason = reasonOf(thrown);
-      if (thrown instanceof HoldfastError || isDisk(reason) || opening.how === 'moved_aside' || attempt > 1)
-        throw thrown;
-      await store.close();
-      opening = await store.open({ reason, beyondRepair: opening.how === 'repaired' });
-    }
-  }
 }
 
 /** @returns whether anything may have been lost. */

@@ -1,5 +1,5 @@
-import { HoldfastError, reasonOf } from '../base/index.ts';
-import { isDisk, newestOf, type Store, type StoreOpening } from '../log/index.ts';
+import { HoldfastError } from '../base/index.ts';
+import { newestOf, openWhole, type Store, type StoreOpening } from '../log/index.ts';
 import { latest, prefix, seal, unseal } from './codec.ts';
 
 const formatKey = Buffer.from(prefix.format);
@@ -11,20 +11,12 @@ const all = { gte: Buffer.from([0]), lt: Buffer.from([0xff]) };
  * @throws HoldfastError `later_format` where a later version wrote it; `start_failed` where another process has it open.
  */
 export async function openStore(store: Store): Promise<{ readonly opening: StoreOpening; readonly format: number }> {
-  let opening = await store.open();
-  for (let attempt = 0; ; attempt++) {
-    try {
-      const format = await formatOf(store);
-      for await (const _entry of store.entries(all));
-      return { opening, format };
-    } catch (thrown) {
-      const reason = reasonOf(thrown);
-      const final = thrown instanceof HoldfastError || isDisk(reason) || opening.how === 'moved_aside' || attempt > 1;
-      await store.close().catch(() => undefined);
-      if (final) throw thrown;
-      opening = await store.open({ reason, beyondRepair: opening.how === 'repaired' });
-    }
-  }
+  const { opening, found } = await openWhole(store, async () => {
+    const format = await formatOf(store);
+    for await (const _entry of store.entries(all));
+    return format;
+  });
+  return { opening, format: found };
 }
 
 /** Says in the store which format all of it is in. */
