@@ -306,4 +306,30 @@ describe('a connected client', () => {
     const site = await again(old, 'power cut');
     expect(await site.acknowledged()).toEqual(['192.0.2.1:1000 a1 1']);
   });
+
+  it('is let go, and named, where what was kept of it is damaged; others are not', async () => {
+    const old = await run();
+    await old.subscribe(await old.connect('a'), 'cmd', 'a1');
+    await old.subscribe(await old.connect('b', there), 'cmd', 'b2', there);
+    await old.publish('cmd', '1');
+    old.clock.advance(300);
+    await settle(old.clock);
+    old.disks.sessions.damage('k', 0, (value) => value.fill(0, 8, 9));
+    const site = await again(old, 'killed');
+    expect(Array.from(site.registry.all(), ({ clientId }) => clientId)).toEqual(['b@app']);
+    expect(site.health.active()).toMatchObject([{ code: 'sessions_damaged', detail: '1 entries are lost, of a@app' }]);
+    expect(await site.acknowledged()).toEqual(['198.51.100.9:2000 b2 1']);
+  });
+
+  it('gets what it is owed where the disk does not say from where on', async () => {
+    const old = await run();
+    await old.subscribe(await old.connect('a'), 'cmd', 'a1');
+    await old.publish('cmd', '1');
+    old.clock.advance(300);
+    await settle(old.clock);
+    await old.publish('cmd', '2');
+    old.disks.sessions.damage('o', 0, () => undefined);
+    const site = await again(old, 'killed');
+    expect((await site.acknowledged()).at(-1)).toBe('192.0.2.1:1000 a1 2');
+  });
 });

@@ -46,13 +46,14 @@ export async function startSite(
   const registry = new ConnectionRegistry({ ...base, journal: log.events, maxClients: 100 });
   const retained = { maxMessages: 100, maxBytes: 100_000 };
   const pipeline = new Pipeline({ ...base, log, rules, options: { maxPayload: 1_000, retained } });
+  const health = new Health(clock);
   const sessions = new SessionStore({
     ...base,
     store: disks.sessions,
     log,
     source: pipeline,
     quality: () => 'synced',
-    health: new Health(clock),
+    health,
     limits: defaultSessionLimits,
   });
   const resources = new CoapResources({
@@ -95,6 +96,7 @@ export async function startSite(
     base,
     clock,
     disks,
+    health,
     log,
     pipeline,
     publish,
