@@ -102,11 +102,12 @@ async function look(directory: string, buffer: number, said: Said) {
 /**
  * Whether LevelDB may have to be repaired, which loses nothing. It never fsyncs the manifest of a store that is created or
  * repaired: it is `sound` once it was open since. It writes to the manifest before it fsyncs the directory, so that a table may
- * be without its name there, and what is left of a record with zeros in it does not look unfinished, but damaged.
+ * be without its name there; and opening it names another manifest and deletes the journal that is in its tables now, of which
+ * the latter may be there without the former. What is left of a record with zeros in it does not look unfinished, but damaged.
  */
 function mayNeedRepair(reason: string, sound: boolean, onFsync: EntriesOnFsync, tail: Tail): boolean {
   if (!sound) return true;
-  if (/missing files|\.(?:ldb|sst) is missing/.test(reason)) return onFsync === 'journals';
+  if (/missing files|\.(?:ldb|sst) is missing|lacks its end/.test(reason)) return onFsync === 'journals';
   return reason.includes('checksum mismatch') && tail !== 'torn';
 }
 
