@@ -1,9 +1,7 @@
 import type { ObservationEnd, ObserveOptions } from './message-layer.ts';
 import type { Peer } from './peers.ts';
 import { type Registration, Relation, type RelationDeps, type RelationRegistry } from './relation.ts';
-
-/** How far a sequence is moved on after a restart: more than is given out before it is kept again. */
-const resumeGap = 0x1_0000;
+import { sequenceAt } from './sequence.ts';
 
 /** All observations, by peer and token. RFC 7641. */
 export class Observations implements RelationRegistry {
@@ -22,23 +20,15 @@ export class Observations implements RelationRegistry {
   /** Takes an observation; it is silent until `activate`. Undefined at a bound. */
   add(registration: Registration, options: ObserveOptions): Relation | undefined {
     const former = this.find(registration.peer, registration.token);
-    return this.#take(registration, options, former?.sequence ?? this.#sequenceNow, former);
+    return this.#take(registration, options, former?.sequence ?? sequenceAt(this.#deps.wall()), former);
   }
 
-  /** Takes up an observation that was there before a restart; its client waits for no answer. Undefined at a bound. */
+  /** Takes up an observation that was there before, after `sequence`; its client waits for no answer. Undefined at a bound. */
   resume(registration: Registration, options: ObserveOptions, sequence: number): Relation | undefined {
     const former = this.find(registration.peer, registration.token);
-    // beyond all that may have been given out since it was kept, whatever the clock did
-    const beyond = (sequence + resumeGap) & 0xff_ffff;
-    const now = this.#sequenceNow;
-    const relation = this.#take(registration, options, isNewer(now, beyond) ? now : beyond, former);
+    const relation = this.#take(registration, options, sequence, former);
     relation?.release();
     return relation;
-  }
-
-  /** A start that rises with time keeps the sequence rising for a client that registers again (RFC 7641 §4.4). */
-  get #sequenceNow(): number {
-    return Math.floor(this.#deps.wall() / 16) & 0xff_ffff;
   }
 
   #take(
@@ -105,12 +95,6 @@ export class Observations implements RelationRegistry {
     this.#size -= 1;
     this.#deps.peers.release(relation.peer);
   }
-}
-
-/** Whether a sequence number is newer than another, RFC 7641 §3.4. */
-function isNewer(one: number, other: number): boolean {
-  const ahead = (one - other) & 0xff_ffff;
-  return ahead > 0 && ahead < 0x80_0000;
 }
 
 function tokenText(token: Uint8Array): string {

@@ -121,6 +121,16 @@ export class KeptClients {
     for (const [clientId, row] of [...this.#rows]) yield [clientId, row.text()];
   }
 
+  /**
+   * Writes all of them anew; they are on the disk when this resolves.
+   * @throws HoldfastError `store_failed`, `unavailable`.
+   */
+  async write(): Promise<void> {
+    if (this.#rows.size === 0) return;
+    for (const row of this.#rows.values()) this.#writer.mark(row);
+    await this.#writer.flush(true);
+  }
+
   /** What came in since the place where one of them may not have all: while nobody publishes. */
   async *missed(): AsyncGenerator<StoredMessage> {
     const { log, logger } = this.#deps;

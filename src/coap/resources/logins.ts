@@ -19,6 +19,8 @@ import type { Subscriptions } from './subscriptions.ts';
 /** Connected clients as they are kept over a restart. */
 export interface KeptClients {
   readonly count: number;
+  /** Writes what there is to keep of all of them; it is on the disk when this resolves. */
+  write(): Promise<void>;
   /** Those whom an earlier run kept, with their texts. */
   all(): Iterable<readonly [string, string]>;
   /** Messages that one of them may not have got. */
@@ -68,6 +70,8 @@ export class Logins {
       if (client !== undefined && this.#restored(clientId, client)) clients += 1;
       else kept.forget(clientId);
     }
+    // numbers that were given out must not come again: on the disk before the first goes out
+    await kept.write().catch(() => undefined);
     await subscriptions.replay(kept.missed());
     kept.begin(() => subscriptions.lowestOwed);
     if (clients > 0) logger.info({ clients, owed: subscriptions.owed }, 'connected CoAP clients are back');

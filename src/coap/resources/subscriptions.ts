@@ -2,6 +2,7 @@ import type { Timer } from '../../base/index.ts';
 import type { Connection } from '../../connections/index.ts';
 import { earlierOf, type QoS, type StoredMessage, TopicTree } from '../../domain/index.ts';
 import type { CoapRequest, Endpoint, KeptObservation, ObservationEnd, Place } from '../message-layer.ts';
+import { sequenceAfter } from '../sequence.ts';
 import type { KeptSubscription } from './kept-client.ts';
 import { Debts, type DropReason, Owed } from './owed.ts';
 import { Owner } from './owner.ts';
@@ -105,7 +106,7 @@ export class Subscriptions {
     for (const { filter, qos, since, observation } of subscriptions) {
       const subscription = this.#make({ filter, qos, clientId }, since);
       this.#enter(owner, subscription);
-      this.#park(owner, subscription, observation);
+      this.#park(owner, subscription, observation === undefined ? undefined : this.#after(observation));
     }
     this.#deps.kept.goOn(clientId, () => owner.text());
   }
@@ -187,6 +188,11 @@ export class Subscriptions {
     if (owner.parked > 0) this.#reopen(owner);
   }
 
+  /** An observation of an earlier run, numbered on. */
+  #after(kept: KeptObservation): KeptObservation {
+    return { ...kept, sequence: sequenceAfter(kept.sequence, this.#deps.clock.wall()) };
+  }
+
   #newOwner(key: string, connection: Connection | undefined): Owner {
     return new Owner(key, connection, this.#deps.clock.monotonic());
   }
@@ -235,16 +241,13 @@ export class Subscriptions {
   #reopen(owner: Owner): void {
     const { endpoint } = owner;
     if (endpoint === undefined) return;
-    let opened = false;
     for (const one of owner.subscriptions) {
       if (!one.parked || one.kept === undefined) continue;
       const observation = this.#deps.observers.resume(endpoint, one.kept, this.#observing(owner, one));
       if (observation === undefined) continue;
       owner.parked -= 1;
       one.open(observation);
-      opened = true;
     }
-    if (opened) this.#deps.kept.changed(owner.key);
   }
 
   /** Whether there was one. */
