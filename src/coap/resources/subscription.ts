@@ -15,7 +15,12 @@ export interface DurableParts {
   readonly require: (id: bigint) => void;
   /** The first message that it gets has this id, or a higher one. */
   readonly since: bigint;
+  /** So much was sent that its place in the sequence is to be kept again. */
+  readonly keep: () => void;
 }
+
+/** Messages between two times at which that is done: half of what a restart passes over. */
+const keepEvery = 0x8000;
 
 /** One client's subscription to a filter. A durable one holds what is not acknowledged, over a restart too. */
 export class Subscription {
@@ -30,6 +35,7 @@ export class Subscription {
   /** Waits for its client, since this monotonic time, milliseconds. */
   parked = false;
   parkedAt = 0;
+  #sent = 0;
   /** Takes it out of the source. */
   unsubscribe: () => void = () => undefined;
 
@@ -75,9 +81,11 @@ export class Subscription {
       return;
     }
     if (message.qos === 0 && this.#observation === undefined) return;
-    const { owed, debts, require } = this.durable;
+    const { owed, debts, require, keep } = this.durable;
     if (message.qos > 0) require(id);
     owed.add(debts.incur(message, id, age));
+    this.#sent += 1;
+    if (this.#sent % keepEvery === 0) keep();
   }
 
   /** Sends a message and records that it was received. `settled` is not called where the observation ends before. */

@@ -198,7 +198,7 @@ export class Subscriptions {
   }
 
   #make(wanted: Pick<SubscriptionRequest, 'filter' | 'qos' | 'clientId'>, since: bigint | undefined): Subscription {
-    const { journal, clock, log } = this.#deps;
+    const { journal, clock, log, kept } = this.#deps;
     const given = { ...wanted, journal };
     if (since === undefined) return new Subscription(given, undefined);
     const owed = new Owed({
@@ -207,7 +207,13 @@ export class Subscriptions {
       maxMessages: maxOwedMessages,
       dropped: this.#dropped,
     });
-    return new Subscription(given, { owed, debts: this.#debts, require: (id) => log.require(id), since });
+    return new Subscription(given, {
+      owed,
+      debts: this.#debts,
+      require: (id) => log.require(id),
+      since,
+      keep: () => kept.changed(wanted.clientId),
+    });
   }
 
   #enter(owner: Owner, subscription: Subscription): void {
