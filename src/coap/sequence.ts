@@ -1,6 +1,7 @@
 /** Sequence numbers of observations, RFC 7641 §3.4: 24 bits, of which the half ahead is newer. */
 
 const most = 0xff_ffff;
+const half = 0x80_0000;
 
 /** How far a sequence is moved on after a restart: more than is given out before it is kept again. */
 const restartGap = 0x1_0000;
@@ -14,10 +15,7 @@ export function sequenceAt(wall: number): number {
 export function sequenceAfter(last: number, wall: number): number {
   const beyond = (last + restartGap) & most;
   const now = sequenceAt(wall);
-  return isNewer(now, beyond) ? now : beyond;
-}
-
-export function isNewer(one: number, other: number): boolean {
-  const ahead = (one - other) & most;
-  return ahead > 0 && ahead <= most >> 1;
+  // newer than all that may have been given out, the first and the last of them
+  const ahead = (now - beyond) & most;
+  return ahead < half - restartGap ? now : beyond;
 }

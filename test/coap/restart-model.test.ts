@@ -13,6 +13,8 @@ import { type Ask, empty, intOf, MemoryTransport, request } from './support/wire
  */
 const runs = Number(process.env.RUNS ?? 60);
 const firstSeed = Number(process.env.SEED ?? 1);
+/** What was found once. */
+const found = [1_015, 1_164, 2_551, 4_963];
 const steps = 40;
 
 /** A device that keeps to the API: logs in, observes, shows itself, answers what it knows with ACK and the rest with RST. */
@@ -212,7 +214,8 @@ describe('a connected device and its gateway', () => {
     timeout: 60_000 + runs * 2_000,
   }, async () => {
     const problems: string[] = [];
-    for (let seed = firstSeed; seed < firstSeed + runs; seed++) problems.push(...(await play(seed)));
+    const seeds = [...found, ...Array.from({ length: runs }, (_, at) => firstSeed + at)];
+    for (const seed of seeds) problems.push(...(await play(seed)));
     expect(problems).toEqual([]);
   });
 });
