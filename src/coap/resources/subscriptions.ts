@@ -190,7 +190,7 @@ export class Subscriptions {
 
   /** An observation of an earlier run, numbered on. */
   #after(kept: KeptObservation): KeptObservation {
-    return { ...kept, sequence: sequenceAfter(kept.sequence, this.#deps.clock.wall()) };
+    return { ...kept, sequence: sequenceAfter(kept.sequence) };
   }
 
   #newOwner(key: string, connection: Connection | undefined): Owner {
