@@ -19,7 +19,8 @@ export async function latency(bench) {
   await until('the link is up', async () => (await status(daemon.stateDir)).upstreams[0]?.state === 'connected');
   const servers = { mosquitto: bridge, holdfast: daemon };
   const rows = [];
-  for (const rate of [100, 2_000]) {
+  // the higher rate first: a gateway that has run for a while is compiled, whatever comes in
+  for (const rate of [2_000, 100]) {
     const seconds = bench.pick(5, 2);
     const seen = await bench.alternate(bench.pick(5, 2), ['mosquitto', 'holdfast'], async (name, warming) => {
       const watching = bench.generate('mqtt-load', {
