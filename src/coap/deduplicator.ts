@@ -16,6 +16,9 @@ export const seen = {
   silent: 6,
 } as const;
 
+/** A power of two. */
+const fewestChains = 4_096;
+
 export interface DeduplicatorDeps {
   readonly capacity: number;
   readonly perPeer: number;
@@ -46,7 +49,8 @@ export class Deduplicator {
   readonly #expires: Float64Array;
   readonly #nextInChain: Uint32Array;
   readonly #nextOfPeer: Uint32Array;
-  readonly #chains: Uint32Array;
+  /** Grows with what is remembered, since entries lie all over it. */
+  #chains: Uint32Array;
   /** Positions count up forever; the slot of a position is 1 + position modulo the capacity. */
   #head = 0;
   #tail = 0;
@@ -63,7 +67,7 @@ export class Deduplicator {
     this.#expires = new Float64Array(slots);
     this.#nextInChain = new Uint32Array(slots);
     this.#nextOfPeer = new Uint32Array(slots);
-    this.#chains = new Uint32Array(2 ** Math.ceil(Math.log2(deps.capacity) + 1));
+    this.#chains = new Uint32Array(fewestChains);
   }
 
   get size(): number {
@@ -159,9 +163,8 @@ export class Deduplicator {
     this.#states[slot] = state;
     this.#codes[slot] = 0;
     this.#expires[slot] = expires;
-    const chain = this.#chain(peer, messageId);
-    this.#nextInChain[slot] = this.#chains[chain] as number;
-    this.#chains[chain] = slot;
+    if (this.#size * 2 > this.#chains.length) this.#moreChains();
+    else this.#enchain(peer, slot);
     this.#nextOfPeer[slot] = 0;
     if (peer.remembered++ === 0) {
       peer.oldestSlot = slot;
@@ -205,6 +208,21 @@ export class Deduplicator {
     this.#replies[slot] = undefined;
     this.#size -= 1;
     if (--peer.remembered === 0) this.#deps.release(peer);
+  }
+
+  #enchain(peer: Peer, slot: number): void {
+    const chain = this.#chain(peer, this.#messageIds[slot] as number);
+    this.#nextInChain[slot] = this.#chains[chain] as number;
+    this.#chains[chain] = slot;
+  }
+
+  #moreChains(): void {
+    this.#chains = new Uint32Array(this.#chains.length * 2);
+    for (let position = this.#head; position < this.#tail; position++) {
+      const slot = this.#slotAt(position);
+      const peer = this.#peers[slot];
+      if (peer !== undefined) this.#enchain(peer, slot);
+    }
   }
 
   #unchain(peer: Peer, slot: number): void {

@@ -20,16 +20,9 @@
  */
 export { AccessRules, type AclAction, type AclRule, type Identity } from './acl.ts';
 export { Authenticator, type Credentials, type Login, type PasswordCheck, type UserTokens } from './authenticator.ts';
+export type { Arrival, Connection, Protocol } from './connection.ts';
 export { PskFile } from './psk.ts';
-export {
-  type Arrival,
-  type Connection,
-  type ConnectionJournal,
-  ConnectionRegistry,
-  digestOf,
-  type Protocol,
-  tokenMatches,
-} from './registry.ts';
+export { type ConnectionJournal, ConnectionRegistry, digestOf, tokenMatches } from './registry.ts';
 export { defaultThrottle, LoginThrottle, type ThrottleOptions } from './throttle.ts';
 export {
   appTokenLifetime,

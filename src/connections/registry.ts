@@ -2,35 +2,13 @@ import { createHash, randomBytes } from 'node:crypto';
 import { type Clock, HoldfastError, type Service, type Timer } from '../base/index.ts';
 import type { Connected, ConnectionFacts, Disconnected, EndReason, GatewayEvent } from '../domain/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
-
-export type Protocol = 'coap' | 'mqtt';
+import { type Arrival, type Connection, Manners, OpenConnection, type Protocol } from './connection.ts';
 
 /** Where connections get their ids and what becomes of them is recorded. */
 export interface ConnectionJournal {
   newConnectionId(): bigint;
   /** Takes an event, to be written when there is an occasion. */
   record(event: GatewayEvent): void;
-}
-
-/** A client that connects. */
-export interface Arrival extends Omit<ConnectionFacts, 'connection'> {
-  readonly protocol: Protocol;
-  /** Milliseconds without a sign of life after which it is gone; 0 = its own protocol sees to that. */
-  readonly timeout: number;
-  /** Called once when the connection ends for another reason than the edge's own `close`. */
-  readonly onEnd: (reason: EndReason, connection: Connection) => void;
-}
-
-/** A client's connection. */
-export interface Connection extends Arrival, ConnectionFacts {
-  /** Wall time, milliseconds. */
-  readonly connectedAt: number;
-  /** 128 random bits, base64url: proves later requests. Empty where it is an earlier run's and has not been shown yet. */
-  token: string;
-  /** Of a token that is an earlier run's. */
-  readonly digest: string | undefined;
-  /** Monotonic time of the last authenticated sign of life, milliseconds. */
-  lastSeen: number;
 }
 
 const sweepInterval = 1_000;
@@ -47,6 +25,7 @@ export class ConnectionRegistry implements Service {
   readonly #connections = new Map<string, Connection>();
   readonly #counts = { coap: 0, mqtt: 0 };
   readonly #most = { coap: 0, mqtt: 0 };
+  readonly #manners = new Manners();
   readonly #watchers = new Set<(event: Connected | Disconnected) => void>();
   readonly #expired;
   #sweep: Timer | undefined;
@@ -106,24 +85,18 @@ export class ConnectionRegistry implements Service {
       throw new HoldfastError('limit_reached', `the limit of ${this.#maxClients} clients is reached`);
     }
     if (older !== undefined) this.#end(older, 'taken_over');
-    const connection: Connection = {
+    const own = {
       connection: this.#journal.newConnectionId(),
       clientId: arrival.clientId,
       username: arrival.username,
-      protocol: arrival.protocol,
-      network: arrival.network,
       address: arrival.address,
-      version: arrival.version,
-      keepalive: arrival.keepalive,
-      clean: arrival.clean,
-      will: arrival.will,
-      timeout: arrival.timeout,
       onEnd: arrival.onEnd,
       connectedAt: this.#clock.wall(),
       token: digest === undefined ? this.#token() : '',
       digest,
-      lastSeen: this.#clock.monotonic(),
+      lastSeen: this.#now(),
     };
+    const connection = new OpenConnection(own, this.#manners.of(arrival));
     this.#connections.set(connection.clientId, connection);
     const count = this.#counts[connection.protocol] + 1;
     this.#counts[connection.protocol] = count;
@@ -152,7 +125,7 @@ export class ConnectionRegistry implements Service {
 
   /** An authenticated sign of life. */
   touch(connection: Connection): void {
-    connection.lastSeen = this.#clock.monotonic();
+    connection.lastSeen = this.#now();
   }
 
   /** The edge says that a connection is over; its `onEnd` is not called. Nothing happens where it was not the current one. */
@@ -165,8 +138,13 @@ export class ConnectionRegistry implements Service {
     for (const connection of [...this.#connections.values()]) if (matches(connection)) this.#end(connection, 'kicked');
   }
 
+  /** Whole milliseconds: V8 keeps those in the object itself, and others beside it. */
+  #now(): number {
+    return Math.floor(this.#clock.monotonic());
+  }
+
   #expire(): void {
-    const now = this.#clock.monotonic();
+    const now = this.#now();
     // not an iterator, which makes an object for each of the connections, every second
     this.#connections.forEach((connection) => {
       if (connection.timeout === 0 || now - connection.lastSeen <= connection.timeout) return;

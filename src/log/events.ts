@@ -43,6 +43,8 @@ export interface EventsDeps {
 
 /** How long an event may wait for a commit to go with, milliseconds. */
 const patience = 250;
+/** Bytes at which events are written at once: a burst of logins would gather half a megabyte, each byte of it held three times. */
+const enough = 48 * 1024;
 const maxPendingBytes = 1024 * 1024;
 const leastBytes = 256 * 1024;
 /** Part of the history's bytes that events may take beside it. */
@@ -67,6 +69,7 @@ export class Events {
   #trimmedTo = 0n;
   #ageChecked = Number.NEGATIVE_INFINITY;
   #timer: Timer | undefined;
+  #writing = false;
   #open = false;
   #boot = 0;
   #connections = 0;
@@ -100,6 +103,7 @@ export class Events {
     }
     this.#writer.addEvent(event, this.#deps.clock.monotonic());
     this.#arm();
+    if (this.#writer.bytes >= enough && !this.#writing) void this.#write();
   }
 
   /** Finds what a store that was just opened has. */
@@ -170,12 +174,15 @@ export class Events {
   async #write(): Promise<void> {
     if (this.#writer.count === 0 || !this.#open) return;
     const position = this.#deps.place();
-    if (position === undefined) return this.#arm();
+    if (position === undefined || this.#writing) return this.#arm();
+    this.#writing = true;
     try {
       await this.#deps.store.write(this.take(position), false);
       this.#deps.onWritten();
     } catch (thrown) {
       this.#deps.logger.warn({ reason: reasonOf(thrown) }, 'events were not recorded');
+    } finally {
+      this.#writing = false;
     }
   }
 

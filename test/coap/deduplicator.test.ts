@@ -111,6 +111,41 @@ describe('the memory of requests', () => {
       { seed, numRuns: 200 },
     );
   });
+
+  it('finds what it has, the newest of what is the same, however much that becomes', () => {
+    const transport = new MemoryTransport();
+    const peers = new PeerTable(Math.random);
+    const deduplicator = new Deduplicator({
+      capacity: 20_000,
+      perPeer: 20_000,
+      maxReplyBytes: 1_000_000,
+      hold: (peer) => peers.hold(peer),
+      release: (peer) => peers.release(peer),
+    });
+    const requests = Array.from({ length: 10_000 }, (_, n) => ({ port: 1 + (n % 50), messageId: n, fingerprint: n }));
+    // again once they have expired, and before a sweep: both lie there
+    for (const [state, expires] of [
+      [seen.silent, 10],
+      [seen.pending, 1_000],
+    ] as const) {
+      for (const { port, messageId, fingerprint } of requests) {
+        deduplicator.insert(peers.at(transport, '192.0.2.1', port), messageId, fingerprint, state, expires);
+      }
+    }
+    const check = () => {
+      for (const { port, messageId, fingerprint } of requests) {
+        const slot = deduplicator.find(peers.at(transport, '192.0.2.1', port), messageId, fingerprint, 20);
+        expect(deduplicator.state(slot)).toBe(seen.pending);
+      }
+    };
+    expect(deduplicator.size).toBe(20_000);
+    check();
+    deduplicator.sweep(20);
+    expect(deduplicator.size).toBe(10_000);
+    check();
+    deduplicator.clear();
+    expect([deduplicator.size, peers.size]).toEqual([0, 0]);
+  });
 });
 
 describe('deadlines', () => {

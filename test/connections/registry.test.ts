@@ -71,6 +71,24 @@ describe('the registry of connections', () => {
     expect([registry.count('coap'), registry.count('mqtt')]).toEqual([0, 1]);
   });
 
+  it('takes no client for another that came in before it on the same protocol', () => {
+    const ways: Partial<Arrival>[] = [
+      {},
+      { network: 'coaps' },
+      { version: 2 },
+      { keepalive: 60 },
+      { clean: false },
+      { will: { topic: 'gone', qos: 1, retain: false } },
+      { timeout: 0 },
+    ];
+    for (const way of ways) {
+      const former = registry.open(arrival('a@app'));
+      const wanted = arrival('b@app', { ...way, username: 'u', address: '[2001:db8::1]:5683' });
+      expect(registry.open(wanted)).toMatchObject(wanted);
+      expect(former).toMatchObject({ ...arrival('a@app'), onEnd: former.onEnd });
+    }
+  });
+
   it('refuses one more than the limit, but not a known client', () => {
     for (const id of ['a@app', 'b@app', 'c@app']) registry.open(arrival(id));
     expect(() => registry.open(arrival('d@app'))).toThrow('limit of 3');

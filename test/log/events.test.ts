@@ -67,6 +67,35 @@ describe('events', () => {
     expect(await log.events.at({ ...place, offset: place.offset + 1 })).toEqual([]);
   });
 
+  it('are written at once where many come together, one write after the other', async () => {
+    const store = new MemoryStore();
+    const { log, clock } = makeLog(store);
+    await log.start();
+    let free: () => void = () => undefined;
+    const disk = new Promise<void>((resolve) => {
+      free = resolve;
+    });
+    const write = store.write.bind(store);
+    let writes = 0;
+    store.write = async (...given) => {
+      writes += 1;
+      await disk;
+      return write(...given);
+    };
+    const ids = Array.from({ length: 4_000 }, (_, n) => BigInt(n + 1));
+    for (const id of ids) log.events.record(delivery(id));
+    await pass(clock, 1_000);
+    expect(writes).toBe(1);
+    free();
+    await settle(clock);
+    const soon = (await allOf(log)).length;
+    expect(soon).toBeGreaterThan(500);
+    expect(soon).toBeLessThan(2_000);
+    await pass(clock, 250);
+    expect(await allOf(log)).toMatchObject(ids.map((id) => delivery(id)));
+    expect(writes).toBe(2);
+  });
+
   it('go along with a commit that comes first, and lie behind the messages that they are about', async () => {
     const store = new MemoryStore();
     const { log, clock } = makeLog(store);
