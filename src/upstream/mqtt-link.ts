@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import { type IClientOptions, type IConnackPacket, type MqttClient, connect as mqttConnect, type Packet } from 'mqtt';
 import { type Clock, reasonOf, type Timer } from '../base/index.ts';
 import type { QoS } from '../domain/index.ts';
@@ -92,8 +93,11 @@ class MqttLink implements Link {
     client.connect();
     const scheme = schemeOf(this.#target.url);
     if (scheme === 'ws' || scheme === 'wss') this.#transport = true;
-    client.stream.on('drain', () => this.#drained());
-    client.stream.once(scheme === 'mqtts' ? 'secureConnect' : 'connect', () => {
+    const { stream } = client;
+    stream.on('drain', () => this.#drained());
+    // what is written in one turn leaves in one piece: it does not wait for the broker to acknowledge the piece before
+    if (stream instanceof Socket) stream.setNoDelay(true);
+    stream.once(scheme === 'mqtts' ? 'secureConnect' : 'connect', () => {
       this.#transport = true;
     });
   }
@@ -240,7 +244,7 @@ class MqttLink implements Link {
       },
       () => {
         if (qos === 0 || messageId === undefined || this.#over || !client.connected) return;
-        client.stream.write(Buffer.of(qos === 1 ? 0x40 : 0x70, 2, messageId >> 8, messageId & 0xff));
+        this.#write(client, Buffer.of(qos === 1 ? 0x40 : 0x70, 2, messageId >> 8, messageId & 0xff));
       },
     );
     if (qos === 0) next();
