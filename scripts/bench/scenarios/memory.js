@@ -35,6 +35,23 @@ export async function memory(bench) {
   );
   await bench.stop(daemon, 'SIGKILL');
 
+  // what running costs once, whoever it is for, apart
+  const third = await freePort();
+  const run = await bench.daemon(
+    `[coap]\nlisten = ["coap://127.0.0.1:${third}"]\nmode = "connection"\nheartbeat = "300s"\n`,
+  );
+  await bench.load({ port: third, clients: 1, connect: 1, total: 10_000 });
+  await pause(1_000);
+  const warm = resident(run.pid);
+  await bench.load({ port: third, clients: 10_000, active: 0, connect: 1, seconds: 3 });
+  rows.push(
+    row('10,000 connected clients of a gateway that has run, MB more', mb(resident(run.pid) - warm), {
+      digits: 1,
+      note: `${mb(warm).toFixed(1)} before`,
+    }),
+  );
+  await bench.stop(run, 'SIGKILL');
+
   const other = await freePort();
   const fresh = await bench.daemon(coapOnly(other));
   await pause(3_000);
