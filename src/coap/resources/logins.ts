@@ -18,7 +18,6 @@ import type { Subscriptions } from './subscriptions.ts';
 
 /** Connected clients as they are kept over a restart. */
 export interface KeptClients {
-  readonly count: number;
   /** Writes what there is to keep of all of them; it is on the disk when this resolves. */
   write(): Promise<void>;
   /** Those whom an earlier run kept, with their texts. */
