@@ -10,8 +10,9 @@ interface Upward {
 }
 
 interface Downward {
-  /** How often the broker sent it to the gateway. */
+  /** How often the broker sent it to the gateway, and in which of its runs last. */
   offered: number;
+  run: number;
   /** Whether the gateway acknowledged it. */
   taken: boolean;
   delivered: number;
@@ -67,7 +68,9 @@ export class FaultLedger implements Traffic {
   }
 
   offered(_topic: string, payload: string): void {
-    this.#command(payload).offered += 1;
+    const command = this.#command(payload);
+    command.offered += 1;
+    command.run = this.run;
   }
 
   taken(payload: string): void {
@@ -103,7 +106,7 @@ export class FaultLedger implements Traffic {
   #command(payload: string): Downward {
     const known = this.#downward.get(payload);
     if (known !== undefined) return known;
-    const made: Downward = { offered: 0, taken: false, delivered: 0 };
+    const made: Downward = { offered: 0, run: 0, taken: false, delivered: 0 };
     this.#downward.set(payload, made);
     return made;
   }
