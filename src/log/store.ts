@@ -179,21 +179,17 @@ export class LevelStore implements Store {
   }
 
   async write(writes: readonly Write[], sync: boolean): Promise<void> {
-    if (this.#renewal.underWay !== undefined) await this.#renewal.underWay;
-    // a batch that is built step by step costs a fraction of one that is handed over as an array
-    const batch = this.#opened().batch();
-    for (const write of writes) {
-      if (write.type === 'put') {
-        batch.put(write.key, write.value);
-        this.#written += write.value.length;
-      } else batch.del(write.key);
-    }
-    this.#renewal.begun();
-    try {
-      await batch.write({ sync });
-    } finally {
-      this.#renewal.ended();
-    }
+    await this.#renewal.beside(() => {
+      // a batch that is built step by step costs a fraction of one that is handed over as an array
+      const batch = this.#opened().batch();
+      for (const write of writes) {
+        if (write.type === 'put') {
+          batch.put(write.key, write.value);
+          this.#written += write.value.length;
+        } else batch.del(write.key);
+      }
+      return batch.write({ sync });
+    });
     if (this.#written < looksAtNotes * this.#given.writeBufferSize) return;
     this.#written = 0;
     const { maxBytes } = this.#given;

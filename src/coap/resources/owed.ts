@@ -99,10 +99,6 @@ export class Owed {
     this.#queue = queue;
   }
 
-  get size(): number {
-    return this.#queue.length;
-  }
-
   add(debt: Debt): void {
     this.#queue.push(debt);
     this.#pump();
