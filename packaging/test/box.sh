@@ -76,6 +76,8 @@ cloud() {
     shell 'mkdir -p /root/cloud; mosquitto_passwd -b -c /root/cloud.passwords gw sesame
       chown mosquitto /root/cloud; chgrp mosquitto /root/cloud.passwords; chmod 640 /root/cloud.passwords; chmod 711 /root'
     in_box systemd-run --quiet --unit=cloud mosquitto -c /root/cloud.conf
+    # it may not listen yet
+    within 10 in_box mosquitto_sub -h 127.0.0.1 -p 1884 -i probe -t probe -E
     # its subscription is kept too, and a second one might take messages away
     if [ ! -e "$box/root/subscribed" ]; then
       within 10 in_box mosquitto_sub -h 127.0.0.1 -p 1884 -c -i collector -q 1 -t 'site/#' -E
