@@ -57,15 +57,45 @@ async function unsoundness(
   const unlisted = [...has].some((name) => /^\d+\.ldb$/.test(name) && !tables.has(numberOf(name)));
   // the journal is deleted only once the list is on the disk in which its table is
   if (journal !== 0 && unlisted && !has.has(nameOf(journal, 'log'))) return 'the list of tables lacks its end';
-  for (const [number, bytes] of tables) {
-    const name = nameOf(number, 'ldb');
-    if (!has.has(name)) return `${name} is missing`;
-    const path = join(directory, name);
-    const { size } = await stat(path);
-    if (size !== bytes) return `${name} has ${size} bytes in place of ${bytes}`;
-    if (thorough && badBlocks(await readFile(path))?.length !== 0) return `${name} is damaged`;
+  const names = [...tables.keys()].map((number) => nameOf(number, 'ldb'));
+  const missing = names.find((name) => !has.has(name));
+  if (missing !== undefined) return `${missing} is missing`;
+  const sizes = await Promise.all(names.map(async (name) => (await stat(join(directory, name))).size));
+  for (const [index, bytes] of [...tables.values()].entries()) {
+    if (sizes[index] !== bytes) return `${names[index]} has ${sizes[index]} bytes in place of ${bytes}`;
+  }
+  return thorough ? await damaged(directory, names, Math.max(1, ...tables.values())) : undefined;
+}
+
+/** The first table of which a block is damaged. One is read while the one before it is looked through. */
+async function damaged(directory: string, names: readonly string[], largest: number): Promise<string | undefined> {
+  let [free, taken] = [Buffer.allocUnsafeSlow(largest), Buffer.allocUnsafeSlow(names.length > 1 ? largest : 0)];
+  let coming = names[0] === undefined ? undefined : readInto(free, join(directory, names[0]));
+  for (const [index, name] of names.entries()) {
+    const table = await coming;
+    [free, taken] = [taken, free];
+    const next = names[index + 1];
+    coming = next === undefined ? undefined : readInto(free, join(directory, next));
+    // it is not waited for where this one is damaged
+    coming?.catch(() => undefined);
+    if (table !== undefined && badBlocks(table)?.length !== 0) return `${name} is damaged`;
   }
   return undefined;
+}
+
+/** The start of `buffer`, with what of the file fits into it. */
+async function readInto(buffer: Buffer, path: string): Promise<Buffer> {
+  const file = await open(path);
+  try {
+    let end = 0;
+    for (;;) {
+      const { bytesRead } = await file.read(buffer, end, buffer.length - end, end);
+      end += bytesRead;
+      if (bytesRead === 0 || end === buffer.length) return buffer.subarray(0, end);
+    }
+  } finally {
+    await file.close();
+  }
 }
 
 const closedName = 'CLOSED';
