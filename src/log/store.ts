@@ -192,8 +192,7 @@ export class LevelStore implements Store {
     });
     if (this.#written < looksAtNotes * this.#given.writeBufferSize) return;
     this.#written = 0;
-    const { maxBytes } = this.#given;
-    if ((await trimNotes(this.#directory, notesFor(maxBytes))) && Number.isFinite(maxBytes)) this.#renewal.want();
+    if (await trimNotes(this.#directory, notesFor(this.#given.maxBytes))) this.#renewal.want();
   }
 
   get(key: Buffer): Promise<Buffer | undefined> {

@@ -7,7 +7,7 @@ import { type Ask, empty, intOf, MemoryTransport, request } from './support/wire
 
 /**
  * A device and a gateway that both may begin anew at any moment. Of what is acknowledged while the device is subscribed
- * nothing is lost to it, and nothing overtakes.
+ * nothing is lost to it, and nothing overtakes; of what is retained it comes to know each topic's newest.
  *
  * RUNS is the number of runs, SEED the first one's.
  */
@@ -16,10 +16,14 @@ const firstSeed = Number(process.env.SEED ?? 1);
 /** What was found once. */
 const found = [1_015, 1_164, 2_551, 4_963];
 const steps = 40;
+/** Topics with a retained message, whose payloads are `topic=number`. */
+const settings = ['cmd/a', 'cmd/b', 'cmd/c'];
 
 /** A device that keeps to the API: logs in, observes, shows itself, answers what it knows with ACK and the rest with RST. */
 class Device {
   readonly received: string[] = [];
+  /** What it knows of the retained topics. */
+  readonly settings = new Map<string, string>();
   port = 1_000;
   answering = true;
   #site: Site | undefined;
@@ -43,7 +47,7 @@ class Device {
 
   /** Logs in and subscribes, as after a reboot. */
   async begin(): Promise<void> {
-    this.#observation = '';
+    this.forget();
     const login = await this.#ask({ code: 2, path: 'mqtt/connection', query: ['clientid=dev'] });
     expect(login.slice(0, 4)).toBe('2.01');
     this.#who = ['clientid=dev', `token=${login.slice(5)}`];
@@ -55,7 +59,7 @@ class Device {
     this.#observation = `b${this.#observations.toString(16).padStart(5, '0')}`;
     this.#sequence = -1;
     const query = [...this.#who, 'qos=1'];
-    expect(await this.#ask({ code: 1, path: 'ps/cmd', observe: 0, token: this.#observation, query })).toBe('2.05');
+    expect(await this.#ask({ code: 1, path: 'ps/cmd/#', observe: 0, token: this.#observation, query })).toBe('2.05');
     await this.answer();
   }
 
@@ -67,6 +71,7 @@ class Device {
   /** Does not know its observation any more. */
   forget(): void {
     this.#observation = '';
+    this.settings.clear();
   }
 
   get observing(): boolean {
@@ -84,7 +89,9 @@ class Device {
         const ahead = (sequence - this.#sequence) & 0xff_ffff;
         if (this.#sequence !== -1 && (ahead === 0 || ahead >= 0x80_0000)) this.stale += 1;
         this.#sequence = sequence;
-        this.received.push(one.payload);
+        const [topic = '', value] = one.payload.split('=');
+        if (value === undefined) this.received.push(one.payload);
+        else this.settings.set(topic, value);
       }
       if (known) this.#seen.add(one.mid);
       await this.#arrive(empty(known ? 'ACK' : 'RST', one.mid));
@@ -119,10 +126,12 @@ async function play(seed: number): Promise<string[]> {
     device.plug(site, transport);
   };
   await boot();
-  await device.begin();
   const acknowledged: string[] = [];
   let count = 0;
   const trace: string[] = [];
+  const set = (topic: string) => site.publish(topic, `${topic}=${count++}`, { retain: true, qos: 1 });
+  for (const topic of settings) await set(topic);
+  await device.begin();
   const publish = async () => {
     const payload = `${count++}`;
     const message = { payload: Buffer.from(payload), topic: 'cmd', qos: 1 as const, retain: false, expiry: 0 };
@@ -139,6 +148,7 @@ async function play(seed: number): Promise<string[]> {
     'publish some': async () => {
       for (let n = 1 + below(8); n > 0; n--) await publish();
     },
+    'a setting changes': () => set(settings[below(settings.length)] ?? ''),
     answer: () => device.answer(),
     'falls silent': () => {
       device.answering = false;
@@ -203,6 +213,9 @@ async function play(seed: number): Promise<string[]> {
   const firsts = [...got].map(Number);
   if (firsts.some((payload, at) => payload < (firsts[at - 1] ?? -1))) problems.push(`order ${firsts.join(' ')}`);
   if (device.stale > 0) problems.push(`${device.stale} sequence numbers are older`);
+  const known = settings.map((topic) => `${topic}=${device.settings.get(topic)}`).join(' ');
+  const right = settings.map((topic) => String(site.pipeline.retained.get(topic)?.payload)).join(' ');
+  if (known !== right) problems.push(`${known} is known of ${right}`);
   const owed = site.base.metrics.value('holdfast_coap_owed_messages');
   if (owed !== 0) problems.push(`${owed} still owed`);
   await site.stop();

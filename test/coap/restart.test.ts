@@ -116,6 +116,26 @@ describe.each(ways)('a connected client, where the gateway was %s,', (way) => {
     expect(await site.acknowledged(() => undefined)).toHaveLength(got.length);
   });
 
+  it('gets the retained messages that it had not acknowledged when it subscribed, each as it is by then', async () => {
+    const old = await run();
+    for (const topic of ['set/a', 'set/b', 'set/c', 'set/d']) await old.publish(topic, topic, { retain: true });
+    const who = await old.connect('dev');
+    await old.subscribe(who, 'set/+', 'a1');
+    // the first is acknowledged, the second is not
+    expect(await old.acknowledged((one) => (one.payload === 'set/a' ? 'ACK' : undefined))).toHaveLength(2);
+    const site = await again(old, way);
+    await site.publish('set/d', 'new', { retain: true });
+    const got = await site.acknowledged();
+    for (const payload of ['set/b', 'set/c', 'new']) expect(got).toContain(`192.0.2.1:1000 a1 ${payload}`);
+    expect(got.filter((one) => one.endsWith('set/d'))).toEqual([]);
+    site.clock.advance(1_000);
+    await settle(site.clock);
+    const last = await again(site, way);
+    // that it has them is on the disk by now, if not synced
+    if (way !== 'power cut') expect(await last.acknowledged()).toEqual([]);
+    expect(await last.beat(who)).toBe('2.01');
+  });
+
   it('that logged in anew meanwhile gets it once it has subscribed again', async () => {
     const old = await run();
     await old.subscribe(await old.connect('dev'), 'cmd', 'a1');

@@ -21,6 +21,8 @@ export interface KeptSubscription {
   readonly since: bigint;
   /** Undefined where the client has to subscribe again. */
   readonly observation: KeptObservation | undefined;
+  /** It has not got all the retained messages that were there when it subscribed. */
+  readonly due: boolean;
 }
 
 /** JSON, with bytes in base64 and ids in hexadecimal. */
@@ -67,10 +69,11 @@ function placeOf({ url, address, port }: Fields): Place | undefined {
   return { url, address, port };
 }
 
-function subscriptionOf({ filter, qos, since, observation }: Fields): KeptSubscription | undefined {
+function subscriptionOf({ filter, qos, since, observation, due }: Fields): KeptSubscription | undefined {
   if (typeof filter !== 'string' || (qos !== 1 && qos !== 2)) return undefined;
   if (typeof since !== 'string' || !/^[0-9a-f]{1,16}$/.test(since)) return undefined;
-  return { filter, qos, since: BigInt(`0x${since}`), observation: observationOf(fieldsOf(observation)) };
+  const kept = observationOf(fieldsOf(observation));
+  return { filter, qos, since: BigInt(`0x${since}`), observation: kept, due: due === true };
 }
 
 function observationOf({ token, resource, szx, sequence }: Fields): KeptObservation | undefined {

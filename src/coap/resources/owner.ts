@@ -36,8 +36,9 @@ export class Owner {
     if (this.connection === undefined) return '';
     const { username, network, address } = this.connection;
     const subscriptions: KeptSubscription[] = [];
-    for (const { filter, qos, kept, durable } of this.subscriptions) {
-      if (durable !== undefined) subscriptions.push({ filter, qos, since: durable.since, observation: kept });
+    for (const { filter, qos, kept, durable, due } of this.subscriptions) {
+      if (durable === undefined) continue;
+      subscriptions.push({ filter, qos, since: durable.since, observation: kept, due: due.length > 0 });
     }
     const place = this.endpoint === undefined ? this.place : this.endpoint.place;
     return encodeKept({ username, network, address, digest: digestOf(this.connection), place, subscriptions });

@@ -35,6 +35,8 @@ export class Subscription {
   /** Waits for its client, since this monotonic time, milliseconds. */
   parked = false;
   parkedAt = 0;
+  /** Topics of retained messages that were there when it subscribed, and that the client has not got. */
+  due: string[] = [];
   #sent = 0;
   /** Takes it out of the source. */
   unsubscribe: () => void = () => undefined;

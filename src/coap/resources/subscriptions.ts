@@ -91,8 +91,9 @@ export class Subscriptions {
     else for (const debt of owed) this.#debts.settle(debt);
     this.#enter(owner, subscription);
     subscription.open(observation);
+    subscription.due = this.#retainedTopics(filter);
     return {
-      sendRetained: () => this.#sendRetained(subscription),
+      sendRetained: () => this.#sendRetained(owner, subscription),
       kept: subscription.durable === undefined ? undefined : this.#deps.kept.keep(owner.key, () => owner.text()),
     };
   }
@@ -103,8 +104,9 @@ export class Subscriptions {
     const owner = this.#newOwner(clientId, connection);
     owner.place = place;
     this.#owners.set(clientId, owner);
-    for (const { filter, qos, since, observation } of subscriptions) {
+    for (const { filter, qos, since, observation, due } of subscriptions) {
       const subscription = this.#make({ filter, qos, clientId }, since);
+      if (due) subscription.due = this.#retainedTopics(filter);
       this.#enter(owner, subscription);
       this.#park(owner, subscription, observation === undefined ? undefined : this.#after(observation));
     }
@@ -253,6 +255,7 @@ export class Subscriptions {
       if (observation === undefined) continue;
       owner.parked -= 1;
       one.open(observation);
+      this.#sendRetained(owner, one);
     }
   }
 
@@ -294,17 +297,31 @@ export class Subscriptions {
     });
   }
 
-  /** One after the other, so that the bounded queue of the endpoint does not overflow. */
-  #sendRetained(subscription: Subscription): void {
-    const { retained } = this.#deps.source;
-    const topics = Array.from(retained.matching(subscription.filter), (message) => message.topic).values();
+  #retainedTopics(filter: string): string[] {
+    return Array.from(this.#deps.source.retained.matching(filter), (message) => message.topic);
+  }
+
+  /**
+   * One after the other, so that the bounded queue of the endpoint does not overflow, each as it is by then. Where the
+   * observation ends before, the rest is still due.
+   */
+  #sendRetained(owner: Owner, subscription: Subscription): void {
+    const { due } = subscription;
+    if (due.length === 0) return;
     const next = () => {
-      for (const topic of topics) {
-        const message = retained.get(topic);
-        if (message === undefined) continue;
-        subscription.send(message, message.id, next);
-        return;
+      for (let [topic] = due; topic !== undefined; [topic] = due) {
+        const message = this.#deps.source.retained.get(topic);
+        const sent = () => {
+          due.shift();
+          next();
+        };
+        if (message !== undefined) {
+          subscription.send(message, message.id, sent);
+          return;
+        }
+        due.shift();
       }
+      if (subscription.durable !== undefined) this.#deps.kept.changed(owner.key);
     };
     next();
   }
