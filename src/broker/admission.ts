@@ -5,7 +5,7 @@ import { type EndReason, fullClientId, type GatewayEvent, type Message, topicFil
 import type { Sessions } from '../sessions/index.ts';
 import type { Logger, Metrics } from '../telemetry/index.ts';
 import { addressOf, type ConnectRequest, factsOf, hostOf, type NetworkStream } from './facts.ts';
-import { connectedClient, idOf, isBlocked, isWanted, type RetainedIds, subscriptionsOf } from './forwarding.ts';
+import { connectedClient, idOf, isBlocked, isWanted, type RetainedSource, subscriptionsOf } from './forwarding.ts';
 import type { Hub } from './hub.ts';
 import { IncomingHandshakes } from './incoming.ts';
 import { OutgoingWindow, type WindowOptions } from './outgoing.ts';
@@ -29,7 +29,7 @@ export interface AdmissionDeps {
   readonly sessions: Sessions;
   readonly journal: DeliveryJournal;
   readonly hub: Hub;
-  readonly retained: RetainedIds;
+  readonly retained: RetainedSource;
   readonly traffic: Traffic;
   readonly window: WindowOptions;
   /** QoS 2 messages from one client that it has not released. */
@@ -152,10 +152,18 @@ export class MqttAdmission {
     if (!client.clean) this.#deps.sessions.opened(client.id, client);
   }
 
-  /** The client has its CONNACK. */
+  /** The client has its SUBACK: filters, each with the QoS that was granted, or what says that it was not. */
+  subscribed(client: Client, granted: readonly { readonly topic: string; readonly qos: number }[]): void {
+    const filters = granted.flatMap(({ topic, qos }) => (qos > 2 ? [] : [topic]));
+    this.#windows.get(client)?.subscribed(filters);
+  }
+
+  /** The client has its CONNACK, and the backlog of its session. */
   ready(client: Client): void {
     const admitted = this.#admitted.get(client);
     if (admitted === undefined) return;
+    const session = client.clean ? undefined : this.#deps.sessions.get(client.id);
+    if (session?.owner === client) this.#windows.get(client)?.resumed(session);
     try {
       admitted.connection = this.#deps.registry.open({
         ...factsOf(client, admitted, this.#asked.get(client)),

@@ -4,12 +4,12 @@ import type { Message, QoS } from '../domain/index.ts';
 import type { NumberedSource, SessionStore } from '../sessions/index.ts';
 import { type AdmissionDeps, MqttAdmission } from './admission.ts';
 import { ConnectRate } from './connect-rate.ts';
-import { connectedClient, connectedClients, subscriptionsOf } from './forwarding.ts';
+import { connectedClient, connectedClients, type RetainedSource, subscriptionsOf } from './forwarding.ts';
 import { Hub } from './hub.ts';
 import { type ListenerDeps, MqttListener, type MqttListenerOptions } from './listener.ts';
 import type { WindowOptions } from './outgoing.ts';
 import { PacketStream } from './packet-stream.ts';
-import { type RetainedSource, SessionPersistence } from './persistence.ts';
+import { SessionPersistence, topicsDue } from './persistence.ts';
 import { RepeatedFilters, type SubscribePacket } from './repeated-filters.ts';
 
 import { makeStrict } from './strict-parser.ts';
@@ -86,6 +86,7 @@ export class Broker implements Service {
   async start(): Promise<void> {
     const { source, logger, metrics, options, clock, sessions: store } = this.#deps;
     const { sessions } = store;
+    sessions.restoreRetained((filter) => topicsDue(source.retained, filter));
     const hub = new Hub({ clock, sessions, written: () => store.flush(false) });
     const admission = new MqttAdmission({
       ...this.#deps,
@@ -138,7 +139,10 @@ export class Broker implements Service {
       logger.debug({ reason: error.message }, 'a connection failed'),
     );
     const repeated = new RepeatedFilters();
-    aedes.on('subscribe', (granted, client) => repeated.subscribed(granted, client));
+    aedes.on('subscribe', (granted, client) => {
+      repeated.subscribed(granted, client);
+      admission.subscribed(client, granted);
+    });
     const unsubscribe = source.onMessage((message, id) => hub.route(message, id));
     const sys = this.#makeSys(aedes, hub);
     const unwatch = this.#deps.registry.watch((event) => sys.clientChanged(event));

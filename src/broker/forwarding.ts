@@ -1,14 +1,15 @@
 import type { Aedes, AedesPublishPacket, Client } from 'aedes';
-import { topicMatches } from '../domain/index.ts';
+import { type StoredMessage, topicMatches } from '../domain/index.ts';
 import { logBrokerId } from '../sessions/index.ts';
 
 interface ClientInside {
   readonly subscriptions: Readonly<Record<string, { readonly qos?: number }>>;
 }
 
-/** Where the id of the message that is retained under a topic is found. */
-export interface RetainedIds {
-  get(topic: string): { readonly id: bigint } | undefined;
+/** Where retained messages are found. */
+export interface RetainedSource {
+  get(topic: string): StoredMessage | undefined;
+  matching(filter: string): Iterable<StoredMessage>;
 }
 
 /**

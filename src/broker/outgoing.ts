@@ -2,7 +2,7 @@ import type { Client } from 'aedes';
 import { type QoS, topicMatches } from '../domain/index.ts';
 import type { QueuedMessage, Session, Sessions } from '../sessions/index.ts';
 import type { DeliveryJournal } from './admission.ts';
-import { isBlocked, type RetainedIds } from './forwarding.ts';
+import { isBlocked, type RetainedSource } from './forwarding.ts';
 import type { Hub, Receiver, Subscription } from './hub.ts';
 import { Outbox } from './outbox.ts';
 import { PublishPacket } from './publish-packet.ts';
@@ -21,23 +21,22 @@ export interface OutgoingDeps {
   readonly hub: Hub;
   readonly sessions: Sessions;
   readonly traffic: Traffic;
-  readonly retained: RetainedIds;
+  readonly retained: RetainedSource;
   readonly journal: DeliveryJournal;
   readonly window: WindowOptions;
 }
 
 const maxMessageId = 65_535;
 
-/** A packet as aedes delivers one: retained messages, for a new subscription. */
-interface RetainedPacket {
+/** A packet as aedes delivers one: what `$SYS` has, for a new subscription. */
+interface FigurePacket {
   readonly topic: string;
   readonly payload: Buffer;
-  readonly qos: QoS;
 }
 
 interface ClientInside {
-  deliver0: (packet: RetainedPacket, done: () => void) => void;
-  deliverQoS: (packet: RetainedPacket, done: () => void) => void;
+  deliver0: (packet: FigurePacket, done: () => void) => void;
+  deliverQoS: (packet: FigurePacket, done: () => void) => void;
   emit(event: 'error', error: Error): boolean;
 }
 
@@ -64,6 +63,8 @@ export class OutgoingWindow implements Receiver {
   /** Identifiers of messages under way that are not of the session's queue. */
   readonly #inFlight = new Set<number>();
   #waiting: Waiting[] = [];
+  /** Topics whose retained messages are to be sent. */
+  readonly #toCome = new Set<string>();
   #waitingBytes = 0;
   #lastId = 0;
   #awaitsDrain = false;
@@ -76,7 +77,7 @@ export class OutgoingWindow implements Receiver {
     this.#deps = deps;
     this.#outbox = new Outbox(client);
     const inside = client as unknown as ClientInside;
-    inside.deliver0 = (packet, done) => this.#retained(packet, done);
+    inside.deliver0 = (packet, done) => this.#figure(packet, done);
     inside.deliverQoS = inside.deliver0;
     deps.hub.watch(client, this);
   }
@@ -86,6 +87,30 @@ export class OutgoingWindow implements Receiver {
     if (messageId !== undefined) this.#inFlight.delete(messageId);
     this.#hasRoom = true;
     this.#deps.hub.endsTurn(this);
+  }
+
+  /** The client has subscribed, and is to get the retained messages that match, each as it is once there is room for it. */
+  subscribed(filters: readonly string[]): void {
+    for (const filter of filters) for (const { topic } of this.#deps.retained.matching(filter)) this.#toCome.add(topic);
+    if (this.#toCome.size > 0) this.acknowledged(undefined);
+  }
+
+  /** Goes on with the retained messages that its session has not got; those that were sent before are sent again. */
+  resumed(session: Session): void {
+    const repeated = new Set<string>();
+    for (const [messageId, topic] of [...session.retained]) {
+      if (topic === undefined || this.#inFlight.has(messageId)) continue;
+      const one = this.#retained(topic, session);
+      if (one === undefined || one.qos === 0) {
+        session.retained.delete(messageId);
+        continue;
+      }
+      repeated.add(topic);
+      this.#inFlight.add(messageId);
+      this.#write(one.packet, { qos: one.qos, retain: true, dup: true }, messageId);
+    }
+    for (const topic of session.due) if (!repeated.has(topic)) this.#toCome.add(topic);
+    this.acknowledged(undefined);
   }
 
   /** Answers a PUBLISH of QoS 1. */
@@ -147,16 +172,37 @@ export class OutgoingWindow implements Receiver {
     return false;
   }
 
-  /** A retained message; the stream that brings it waits until it is sent. */
-  #retained({ topic, payload, qos }: RetainedPacket, done: () => void): void {
-    const granted = this.granted(topic);
-    const packet = new PublishPacket(topic, payload, this.#deps.retained.get(topic)?.id);
-    const one = { packet, qos: qos < granted ? qos : granted, retain: true };
-    const session = this.#session();
-    if (this.#mustWait(one.qos, session)) this.#wait({ ...one, done });
+  /** A figure of `$SYS`; the stream that brings it waits until it is sent. */
+  #figure({ topic, payload }: FigurePacket, done: () => void): void {
+    const one = { packet: new PublishPacket(topic, payload, undefined), qos: 0, retain: true } as const;
+    if (this.#mustWait(0, undefined)) this.#wait({ ...one, done });
     else {
-      this.#send(one, session);
+      this.#send(one, undefined);
       queueMicrotask(done);
+    }
+  }
+
+  /** What is retained under a topic, where it is still to be sent. */
+  #retained(topic: string, session: Session | undefined): Pick<Waiting, 'packet' | 'qos'> | undefined {
+    const message = this.#deps.retained.get(topic);
+    if (message !== undefined && this.wants(topic)) {
+      let qos = this.granted(topic);
+      if (message.qos < qos) qos = message.qos;
+      return { packet: new PublishPacket(topic, message.payload, message.id), qos };
+    }
+    if (session !== undefined) this.#deps.sessions.settleRetained(session, topic);
+    return undefined;
+  }
+
+  #sendRetained(session: Session | undefined): void {
+    for (const topic of this.#toCome) {
+      const one = this.#retained(topic, session);
+      if (one !== undefined) {
+        if (this.#mustWait(one.qos, session)) return;
+        this.#send({ ...one, retain: true }, session);
+        if (one.qos === 0 && session !== undefined) this.#deps.sessions.settleRetained(session, topic);
+      }
+      this.#toCome.delete(topic);
     }
   }
 
@@ -168,7 +214,7 @@ export class OutgoingWindow implements Receiver {
     }
     const messageId = this.#allocate(session);
     this.#inFlight.add(messageId);
-    session?.others.add(messageId);
+    session?.retained.set(messageId, packet.topic);
     this.#write(packet, { qos, retain, dup: false }, messageId);
   }
 
@@ -226,8 +272,9 @@ export class OutgoingWindow implements Receiver {
       if (done !== undefined) queueMicrotask(done);
     }
     if (sent > 0) this.#waiting.splice(0, sent);
+    this.#sendRetained(session);
     if (session?.behind === true && session.live === this.#client) this.#catchUp(session);
-    if (this.#waiting.length > 0 || session?.behind === true) this.#untilDrained();
+    if (this.#waiting.length + this.#toCome.size > 0 || session?.behind === true) this.#untilDrained();
   }
 
   /** Sends the session's messages that had to wait. */

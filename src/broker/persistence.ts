@@ -1,13 +1,8 @@
 import { Readable } from 'node:stream';
 import type { Client } from 'aedes';
-import type { QoS, StoredMessage } from '../domain/index.ts';
+import type { QoS } from '../domain/index.ts';
 import { logBrokerId, type Session, type SessionStore, WillRow } from '../sessions/index.ts';
-import type { RetainedIds } from './forwarding.ts';
-
-/** Where retained messages are found. */
-export interface RetainedSource extends RetainedIds {
-  matching(filter: string): Iterable<StoredMessage>;
-}
+import type { RetainedSource } from './forwarding.ts';
 
 /** A client as aedes's persistence is given it: at times the client itself, at times its id alone. */
 export type ClientLike = Pick<Client, 'id'> & Partial<Pick<Client, 'clean' | 'closed'>>;
@@ -50,6 +45,7 @@ export const sessionMark = '$session';
  */
 export class SessionPersistence {
   readonly #deps: PersistenceDeps;
+  readonly #looked = new WeakSet<PersistedSubscription>();
 
   constructor(deps: PersistenceDeps) {
     this.#deps = deps;
@@ -72,15 +68,22 @@ export class SessionPersistence {
   }
 
   createRetainedStreamCombi(filters: readonly string[]): Readable {
-    return Readable.from(retainedPackets(this.#deps, filters));
+    return Readable.from(figurePackets(this.#deps, filters));
   }
 
   async addSubscriptions(client: ClientLike, subscriptions: readonly PersistedSubscription[]): Promise<void> {
     const granted = subscriptions.filter((one) => this.#deps.granted(one));
     await this.#sessions.subscribe(
       client.id,
-      granted.map(({ topic, qos }) => ({ filter: topic, qos })),
+      granted.map((one) => ({ filter: one.topic, qos: one.qos, due: this.#dueFor(one) })),
     );
+  }
+
+  /** Topics of the retained messages that a session is to get for a subscription; aedes brings each one more than once. */
+  #dueFor(subscription: PersistedSubscription): string[] {
+    if (subscription.qos === 0 || this.#looked.has(subscription)) return [];
+    this.#looked.add(subscription);
+    return [...topicsDue(this.#deps.retained, subscription.topic)];
   }
 
   async removeSubscriptions(client: ClientLike, filters: readonly string[]): Promise<void> {
@@ -126,7 +129,14 @@ export class SessionPersistence {
     const session = this.#sessions.get(client.id);
     if (session === undefined) return;
     if (packet.cmd === 'pubrel') {
-      const entry = packet.messageId === undefined ? undefined : session.sent.get(packet.messageId);
+      const { messageId } = packet;
+      if (messageId === undefined) return;
+      const topic = session.retained.get(messageId);
+      if (topic !== undefined) {
+        session.retained.set(messageId, undefined);
+        this.#sessions.settleRetained(session, topic);
+      }
+      const entry = session.sent.get(messageId);
       if (entry?.content === undefined) return;
       this.#sessions.queues.release(entry);
       await this.#deps.store.flush(true);
@@ -171,7 +181,9 @@ export class SessionPersistence {
   acknowledged(client: ClientLike, messageId: number | undefined): void {
     const session = this.#sessions.get(client.id);
     if (session !== undefined && messageId !== undefined) {
-      session.others.delete(messageId);
+      const topic = session.retained.get(messageId);
+      session.retained.delete(messageId);
+      if (topic !== undefined) this.#sessions.settleRetained(session, topic);
       const entry = session.sent.get(messageId);
       if (entry !== undefined) this.#sessions.queues.remove(entry);
     }
@@ -256,10 +268,15 @@ function entryOf(session: Session, packet: PersistedPacket): ReturnType<Session[
   return messageId === undefined ? undefined : session.sent.get(messageId);
 }
 
-function* retainedPackets({ retained, sys }: PersistenceDeps, filters: readonly string[]): Generator<object> {
+/** The topics that have a retained message of a QoS above 0 which a filter matches. */
+export function* topicsDue(retained: RetainedSource, filter: string): Generator<string> {
+  for (const { topic, qos } of retained.matching(filter)) if (qos > 0) yield topic;
+}
+
+/** What `$SYS` has; retained messages of the pipeline a client's window sends. */
+function* figurePackets({ sys }: PersistenceDeps, filters: readonly string[]): Generator<object> {
   const packet = { cmd: 'publish', retain: true, dup: false };
   for (const filter of filters) {
-    for (const { topic, payload, qos } of retained.matching(filter)) yield { ...packet, topic, payload, qos };
     for (const { topic, payload } of sys(filter)) yield { ...packet, topic, payload, qos: 0 };
   }
 }

@@ -16,6 +16,9 @@
  * weeks, and would hold the log's whole history for one message. The log is held back only from the watermark on, which is
  * synced and moved every ten seconds. A message whose receivers acknowledge before the next batch never gets there.
  *
+ * Retained messages, which a subscriber gets when it subscribes, are not queued: a subscription says until they are
+ * acknowledged that they are due, and whoever comes back is sent those that it has not got, each as it is by then.
+ *
  * Connected CoAP clients have no queue here. A client that is connected is sent what comes in at once, and acknowledges it in
  * moments: a queue of its own would be written for nothing. What is kept of it (`kept-clients.ts`) is what it takes to go
  * on with it, a text that is its edge's alone, and for all of them the lowest id of a message that one has not acknowledged.

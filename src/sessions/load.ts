@@ -48,9 +48,9 @@ export async function load(
   const sessionOf = (clientId: string) =>
     sessions.get(clientId) ?? sessions.restore(clientId, { wall: 0, synced: false, online: true });
   await each(prefix.subscription, ({ clientId, rest, value }) => {
-    const qos = value[0];
+    const [qos, due] = value;
     if (qos === undefined || qos > 2) return false;
-    sessions.restoreSubscription(sessionOf(clientId), rest.toString(), qos as QoS);
+    sessions.restoreSubscription(sessionOf(clientId), rest.toString(), qos as QoS, due === 1);
     return true;
   });
   await each(prefix.incoming, ({ clientId, rest }) => {

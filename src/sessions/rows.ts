@@ -10,6 +10,8 @@ export class SubscriptionRow extends Row {
   readonly session: Session;
   readonly filter: string;
   qos: QoS;
+  /** The client has not got all the retained messages that were there when it subscribed. */
+  due = false;
 
   constructor(session: Session, filter: string, qos: QoS) {
     super();
@@ -23,7 +25,7 @@ export class SubscriptionRow extends Row {
   }
 
   override value(): Buffer {
-    return Buffer.from([this.qos]);
+    return Buffer.from([this.qos, this.due ? 1 : 0]);
   }
 }
 

@@ -20,8 +20,10 @@ export class Session extends Row {
   readonly queue = new Map<bigint, EntryRow>();
   /** Messages under way to the client, by packet identifier; those that await PUBCOMP included. */
   readonly sent = new Map<number, EntryRow>();
-  /** Packet identifiers under way to the client that are not of the queue: retained messages. */
-  readonly others = new Set<number>();
+  /** Retained messages under way to the client, by packet identifier: their topics; undefined where PUBCOMP is awaited. */
+  readonly retained = new Map<number, string | undefined>();
+  /** Topics of retained messages that were there when it subscribed, and that the client has not got. */
+  readonly due = new Set<string>();
   readonly incoming = new Map<number, IncomingRow>();
   bytes = 0;
   /** Highest id ever queued in this run. */
@@ -51,8 +53,8 @@ export class Session extends Row {
     do {
       this.#lastMessageId = this.#lastMessageId >= maxMessageId ? 1 : this.#lastMessageId + 1;
     } while (
-      (this.sent.has(this.#lastMessageId) || this.others.has(this.#lastMessageId)) &&
-      this.sent.size + this.others.size < maxMessageId
+      (this.sent.has(this.#lastMessageId) || this.retained.has(this.#lastMessageId)) &&
+      this.sent.size + this.retained.size < maxMessageId
     );
     return this.#lastMessageId;
   }
@@ -101,7 +103,6 @@ export async function* backlog(
   if (session.owner !== undefined && session.owner !== client) return;
   session.live = undefined;
   session.behind = false;
-  session.others.clear();
   session.connection += 1;
   session.drawn = 0;
   session.wake?.();
@@ -109,6 +110,9 @@ export async function* backlog(
   const { connection } = session;
   for (const [messageId, { content }] of [...session.sent]) {
     if (content === undefined && session.sent.has(messageId)) yield { cmd: 'pubrel', messageId };
+  }
+  for (const [messageId, topic] of [...session.retained]) {
+    if (topic === undefined && session.retained.has(messageId)) yield { cmd: 'pubrel', messageId };
   }
   let entries = session.queue.values();
   let last = -1n;

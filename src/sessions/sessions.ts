@@ -6,6 +6,12 @@ import { type EntryRow, IncomingRow, SubscriptionRow, type WatermarkRow, WillRow
 import { backlog, type LastUse, Session } from './session.ts';
 import type { Row, WriteBehind } from './write-behind.ts';
 
+export interface SubscriptionGiven {
+  readonly filter: string;
+  readonly qos: QoS;
+  readonly due: readonly string[];
+}
+
 /** All persistent sessions, in memory, which is what counts; `WriteBehind` brings changes to the disk. */
 export class Sessions {
   readonly queues: SessionQueues;
@@ -73,9 +79,10 @@ export class Sessions {
     return session;
   }
 
-  restoreSubscription(session: Session, filter: string, qos: QoS): void {
+  restoreSubscription(session: Session, filter: string, qos: QoS, due: boolean): void {
     const row = new SubscriptionRow(session, filter, qos);
     row.stored = true;
+    row.due = due;
     session.subscriptions.set(filter, row);
     if (qos > 0) this.#tree.add(filter, row);
   }
@@ -137,15 +144,20 @@ export class Sessions {
     this.#sessions.delete(clientId);
   }
 
-  /** Adds subscriptions; they count once they are on disk, when this resolves. */
-  async subscribe(clientId: string, subscriptions: readonly { filter: string; qos: QoS }[]): Promise<void> {
+  /**
+   * Adds subscriptions; they count once they are on disk, when this resolves. `due`: topics of the retained messages that the
+   * client is to get for them.
+   */
+  async subscribe(clientId: string, subscriptions: readonly SubscriptionGiven[]): Promise<void> {
     const session = this.#sessionFor(clientId);
     const changed: SubscriptionRow[] = [];
-    for (const { filter, qos } of subscriptions) {
+    for (const { filter, qos, due } of subscriptions) {
       const known = session.subscriptions.get(filter);
-      if (known?.qos === qos) continue;
+      for (const topic of due) session.due.add(topic);
+      if (known?.qos === qos && (known.due || due.length === 0)) continue;
       const row = known ?? new SubscriptionRow(session, filter, qos);
       row.qos = qos;
+      row.due ||= due.length > 0;
       session.subscriptions.set(filter, row);
       this.#writer.mark(row);
       changed.push(row);
@@ -159,6 +171,24 @@ export class Sessions {
         if (row.qos > 0) this.#tree.add(row.filter, row);
         else this.#tree.delete(row.filter, row);
       }
+    }
+  }
+
+  /** The client has got the retained message of a topic, or is not to get it any more. */
+  settleRetained(session: Session, topic: string): void {
+    if (!session.due.delete(topic) || session.due.size > 0) return;
+    for (const row of session.subscriptions.values()) {
+      if (!row.due) continue;
+      row.due = false;
+      this.#writer.mark(row);
+    }
+  }
+
+  /** To be called once after a start, when it is known what is retained: `topics` are those that a filter matches. */
+  restoreRetained(topics: (filter: string) => Iterable<string>): void {
+    for (const session of this.#sessions.values()) {
+      for (const { filter, due } of session.subscriptions.values())
+        if (due) for (const topic of topics(filter)) session.due.add(topic);
     }
   }
 

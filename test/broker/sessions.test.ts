@@ -251,6 +251,96 @@ describe('a session', () => {
   });
 });
 
+describe('retained messages that a session was not sent, or did not acknowledge,', () => {
+  const retain = (to: LocalGateway, name: string, payload: string, qos: 1 | 2 = 1) =>
+    publish(to, message(payload, `r/${name}`, { retain: true, qos }));
+  const setUp = async (given: Parameters<typeof startLocalGateway>[0] = {}, qos: 1 | 2 = 1) => {
+    const local = await gateway(given);
+    for (const name of ['a', 'b', 'c', 'd']) await retain(local, name, name, qos);
+    const { wire } = await Wire.open(local, 'sub');
+    await wire.subscribe('r/+', qos);
+    return { local, wire };
+  };
+  const gone = async (local: LocalGateway, wire: Wire) => {
+    await wire.vanish();
+    while (local.registry.count('mqtt') > 0) await new Promise<void>((resolve) => setImmediate(resolve));
+  };
+
+  it('are sent at its return, as they are by then, those that were sent with DUP and under their identifiers', async () => {
+    const { local, wire: first } = await setUp({ limits: { inflight: 3 } });
+    const [one, two, three] = [await first.next('publish'), await first.next('publish'), await first.next('publish')];
+    expect([one, two, three].map(({ payload, retain }) => `${payload}${retain}`)).toEqual(['atrue', 'btrue', 'ctrue']);
+    first.send({ cmd: 'puback', messageId: two.messageId ?? 0 });
+    expect(await first.next('publish')).toMatchObject({ payload: Buffer.from('d'), dup: false });
+    await gone(local, first);
+    await publish(local, message('', 'r/c', { retain: true }));
+    const { wire } = await Wire.open(local, 'sub');
+    const again = [await wire.next('publish'), await wire.next('publish'), await wire.next('publish')];
+    expect(again.map(({ payload, dup, retain, messageId }) => [String(payload), dup, retain, messageId])).toEqual([
+      ['', false, false, expect.any(Number)],
+      ['a', true, true, one.messageId],
+      ['d', true, true, expect.any(Number)],
+    ]);
+    for (const { messageId = 0 } of again) wire.send({ cmd: 'puback', messageId });
+    await wire.settled();
+    await gone(local, wire);
+    const last = await Wire.open(local, 'sub');
+    await last.wire.settled();
+    expect(last.wire.got).toEqual([]);
+  });
+
+  it.each(['stop', 'power cut'])('are sent after a %s', async (how) => {
+    const { local, wire: first } = await setUp();
+    expect(await first.messages(1)).toEqual(['a/1']);
+    expect(await first.messages(3, false)).toEqual(['b/1', 'c/1', 'd/1']);
+    await first.settled();
+    await gone(local, first);
+    const next = (from: LocalGateway) => (how === 'stop' ? restart(from) : afterPowerCut(from));
+    const again = await next(local);
+    const { wire, present } = await Wire.open(again, 'sub');
+    expect(present).toBe(true);
+    // which of them it had acknowledged is not known after a restart
+    const got = await wire.messages(4);
+    expect(got.slice(-3)).toEqual(['b/1', 'c/1', 'd/1']);
+    await wire.settled();
+    await again.sessionStore.flush(true);
+    await gone(again, wire);
+    const last = await Wire.open(await next(again), 'sub');
+    await last.wire.settled();
+    expect(last.wire.got).toEqual([]);
+  });
+
+  it('are not sent again at QoS 2 once they were received, and their handshake goes on', async () => {
+    const { local, wire: first } = await setUp({}, 2);
+    const [{ messageId = 0 }] = [await first.next('publish'), await first.next('publish')];
+    first.send({ cmd: 'pubrec', messageId });
+    await first.next('pubrel');
+    await gone(local, first);
+    const { wire } = await Wire.open(local, 'sub');
+    expect(await wire.next('pubrel')).toMatchObject({ messageId });
+    expect(await wire.messages(3)).toEqual(['b/2+', 'c/2+', 'd/2+']);
+    wire.send({ cmd: 'pubcomp', messageId });
+    await wire.settled();
+    expect(wire.got).toEqual([]);
+  });
+
+  it('are not sent where it has unsubscribed, or comes with clean session 1', async () => {
+    const { local, wire: first } = await setUp();
+    first.send({ cmd: 'unsubscribe', messageId: 9, unsubscriptions: ['r/+'] });
+    await first.next('unsuback');
+    await gone(local, first);
+    const { wire } = await Wire.open(local, 'sub');
+    await wire.settled();
+    expect(wire.got).toEqual([]);
+    await wire.subscribe('r/a', 1);
+    await wire.next('publish');
+    await gone(local, wire);
+    const { wire: clean } = await Wire.open(local, 'sub', true);
+    await clean.settled();
+    expect(clean.got).toEqual([]);
+  });
+});
+
 describe('a QoS 2 handshake', () => {
   it('of a publisher goes on after a power cut: nothing is taken twice, and an identifier is free again', async () => {
     const local = await gateway();
