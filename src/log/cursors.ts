@@ -74,6 +74,8 @@ export class Cursors {
   readonly #queues = new Map<string, QueueOptions>();
   /** Queues below whose mark messages of QoS 0 are given up. */
   readonly #shed = new Map<string, bigint>();
+  /** What a killed process leaves of the places. */
+  readonly #written = new Map<string, Place>();
   /** What a power cut leaves of the places. */
   readonly #fsynced = new Map<string, bigint>();
   /** Readers for whom the disk has spans beyond the cursor. */
@@ -99,6 +101,7 @@ export class Cursors {
     this.#fallback = fallback;
     for (const [name, place] of places) {
       this.#fsynced.set(name, place.at);
+      this.#written.set(name, place);
       if (place.done.length > 0) this.#spanned.add(name);
       if (!this.#places.has(name)) this.#places.set(name, place);
     }
@@ -188,14 +191,28 @@ export class Cursors {
     return most;
   }
 
+  /** Records below `until`, at most, that a reader has got and a killed process would have sent to it again. */
+  unwritten(name: string, until: bigint): number {
+    const [place, written] = [this.#places.get(name), this.#written.get(name)];
+    if (place === undefined || written === undefined) return 0;
+    return Math.max(0, Number(gotBelow(place, until) - gotBelow(written, until)));
+  }
+
   /** What is to be written of the places that moved since the last call. `sync`: it is fsynced. */
   takeWrites(sync: boolean): Write[] {
     const writes: Write[] = [];
-    if (sync) for (const [name, { at }] of this.#places) this.#fsynced.set(name, at);
+    for (const [name, { at }] of sync ? this.#places : []) {
+      // it may have been written, and not fsynced
+      if (this.#fsynced.get(name) !== at) this.#moved.add(name);
+      this.#fsynced.set(name, at);
+    }
     for (const name of this.#moved) {
       const place = this.#places.get(name);
-      if (place === undefined) writes.push({ type: 'del', key: cursorKey(name) });
-      else {
+      if (place === undefined) {
+        writes.push({ type: 'del', key: cursorKey(name) });
+        this.#written.delete(name);
+      } else {
+        this.#written.set(name, place);
         const value = Buffer.allocUnsafe(8);
         value.writeBigUInt64BE(place.at, 0);
         writes.push(noteWrite(cursorKey(name), value));
@@ -208,6 +225,13 @@ export class Cursors {
     this.#moved.clear();
     return writes;
   }
+}
+
+/** How many ids below `until` a reader has got, counted from 0. */
+function gotBelow({ at, done }: Place, until: bigint): bigint {
+  let got = earlierOf(at, until);
+  for (const { from, to } of done) if (from < until) got += earlierOf(to, until) - from;
+  return got;
 }
 
 /** How many ids two spans of one boot have in common. */

@@ -19,7 +19,7 @@ import { segmentWrites } from './recovery.ts';
 import { Retention } from './retention.ts';
 import { Segments } from './segments.ts';
 import type { Write } from './store.ts';
-import { upkeep } from './upkeep.ts';
+import { Upkeep } from './upkeep.ts';
 
 const second = 1_000;
 
@@ -38,14 +38,13 @@ export class Log implements Service {
   #state: 'closed' | 'open' | 'failed' = 'closed';
   #reopening: Timer | undefined;
   #keeper: Timer | undefined;
-  #upkeep: Promise<void> | undefined;
-  #rejecting = false;
   /** Why the store failed last. */
   #failure: HoldfastError | undefined;
   /** The boot number this process began with; a store opened anew gets a higher one under the same monotonic clock. */
   #firstBoot = 0;
   readonly #cursors = new Cursors();
   readonly #retention: Retention;
+  readonly #upkeep: Upkeep;
   readonly #disk: DiskReader;
   readonly #listeners = new Set<() => void>();
 
@@ -73,6 +72,19 @@ export class Log implements Service {
       onWritten: () => this.#announce(),
     });
     this.#retention = new Retention(deps, deps.options.history);
+    this.#upkeep = new Upkeep({
+      ...deps,
+      segments: () => this.#segments,
+      head: () => this.head,
+      written: () => this.#committed,
+      fsynced: () => this.#fsynced,
+      cursors: this.#cursors,
+      shifts: this.#shifts,
+      events: this.events,
+      retention: this.#retention,
+      isOpen: () => this.writable,
+      onFailed: (error) => this.#failed(error),
+    });
     this.#committer = new Committer({
       ...deps,
       figures: new LogFigures(deps.metrics, () => this.#segments),
@@ -84,7 +96,7 @@ export class Log implements Service {
       },
       onDone: () => this.#announce(),
       onFailed: (error) => this.#failed(error),
-      room: () => (this.#retention.behind ? this.#upkeep : undefined),
+      room: () => (this.#retention.behind ? this.#upkeep.underWay : undefined),
     });
   }
 
@@ -104,14 +116,14 @@ export class Log implements Service {
 
   async start(): Promise<void> {
     await this.#begin();
-    this.#keeper = this.#deps.clock.every('log upkeep', second, () => this.#keep());
+    this.#keeper = this.#deps.clock.every('log upkeep', second, () => this.#upkeep.run());
   }
 
   /** Commits what waits, then closes. */
   async stop(): Promise<void> {
     for (const timer of [this.#keeper, this.#reopening]) timer?.cancel();
     await this.#committer.stop();
-    await this.#upkeep;
+    await this.#upkeep.over();
     if (this.#state === 'open') {
       const writes = [...this.#cursors.takeWrites(true), ...this.events.take(this.#committer.next)];
       await this.#deps.store.write(writes, true).catch(() => undefined);
@@ -144,7 +156,7 @@ export class Log implements Service {
       throw new HoldfastError('overloaded', 'too much waits for the disk');
     }
     if (this.#deps.space.level === 'full') throw new HoldfastError('store_full', 'the disk is full');
-    if (this.#rejecting) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
+    if (this.#upkeep.rejecting) throw new HoldfastError('store_full', 'an upstream queue is full and set to reject');
   }
 
   /**
@@ -197,9 +209,10 @@ export class Log implements Service {
     return this.#cursors.done(name);
   }
 
-  /** Remembers a reader's place: written with the next commit or within a second, unsynced. */
+  /** Remembers a reader's place: written with the next commit, or soon where it has got much, or within a second, unsynced. */
   moveCursor(name: string, to: bigint, done?: readonly Span[]): void {
     this.#cursors.move(name, to, done);
+    this.#upkeep.moved(name);
   }
 
   /** Messages of QoS 0 below this id are given up by the queue `name`, which has met a bound. */
@@ -290,7 +303,7 @@ export class Log implements Service {
     const qos0 = qos0In(bytes, count);
     const closed = this.#segments.add({ first, count, bytes: bytes.length, wall, synced: quality === 'synced', qos0 });
     this.#retention.written(bytes.length);
-    if (this.#deps.space.spend(bytes.length) || closed !== undefined) this.#keep();
+    if (this.#deps.space.spend(bytes.length) || closed !== undefined) this.#upkeep.run();
     return [...this.events.take(accepted), ...this.#cursors.takeWrites(sync), ...segmentWrites(closed)];
   }
 
@@ -311,7 +324,7 @@ export class Log implements Service {
     if (this.#state !== 'failed') return;
     try {
       if (isNoRoom(this.#failure)) await space.exhausted();
-      await this.#upkeep;
+      await this.#upkeep.over();
       await store.close();
       await this.#open();
       await space.look();
@@ -320,31 +333,5 @@ export class Log implements Service {
     } catch (thrown) {
       this.#failed(new HoldfastError('store_failed', reasonOf(thrown), { cause: thrown }));
     }
-  }
-
-  #keep(): void {
-    if (this.#state !== 'open' || this.#upkeep !== undefined) return;
-    this.#upkeep = upkeep({
-      ...this.#deps,
-      segments: () => this.#segments,
-      head: () => this.head,
-      fsynced: () => this.#fsynced,
-      cursors: this.#cursors,
-      shifts: this.#shifts,
-      events: this.events,
-      retention: this.#retention,
-    })
-      .then((rejecting) => {
-        this.#rejecting = rejecting;
-      })
-      .catch((thrown: unknown) => {
-        if (this.#state !== 'open') return;
-        // LevelDB stays in error, and where nothing new is taken no commit would find that out
-        const reason = `the message store cannot be tidied: ${reasonOf(thrown)}`;
-        this.#failed(new HoldfastError('store_failed', reason, { cause: thrown }));
-      })
-      .finally(() => {
-        this.#upkeep = undefined;
-      });
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from '../base/index.ts';
+import { type Clock, HoldfastError, reasonOf } from '../base/index.ts';
 import type { ClockQuality } from '../domain/index.ts';
 import type { ClockShifts } from './clock-shifts.ts';
 import type { Cursors } from './cursors.ts';
@@ -12,16 +12,81 @@ export interface UpkeepDeps extends Pick<LogDeps, 'store' | 'space' | 'elsewhere
   readonly quality: () => ClockQuality;
   readonly segments: () => Segments;
   readonly head: () => bigint;
-  /** The id behind the last record that a power cut leaves. */
+  /** The ids behind the last record that a killed process leaves, and a power cut. */
+  readonly written: () => bigint;
   readonly fsynced: () => bigint;
   readonly cursors: Cursors;
   readonly shifts: ClockShifts;
   readonly events: Events;
   readonly retention: Retention;
+  readonly isOpen: () => boolean;
+  readonly onFailed: (error: HoldfastError) => void;
 }
 
 /** So many records may be sent again after a power cut before cursors are worth an fsync. */
 const maxExposed = 5_000;
+
+/** So many may be sent again after the process was killed before they are worth a write of their own. */
+const maxUnwritten = 32;
+
+/** What is done beside the commits: once a second, where much has come in, and where a reader gets on fast. */
+export class Upkeep {
+  readonly #deps: UpkeepDeps;
+  #underWay: Promise<void> | undefined;
+  #noting: Promise<void> | undefined;
+  #rejecting = false;
+
+  constructor(deps: UpkeepDeps) {
+    this.#deps = deps;
+  }
+
+  /** Whether a queue that rejects is full. */
+  get rejecting(): boolean {
+    return this.#rejecting;
+  }
+
+  /** Resolved once it is over; undefined where none is under way. */
+  get underWay(): Promise<void> | undefined {
+    return this.#underWay;
+  }
+
+  /** Resolved once nothing is under way. */
+  async over(): Promise<void> {
+    await this.#underWay;
+    await this.#noting;
+  }
+
+  run(): void {
+    if (!this.#deps.isOpen()) return;
+    this.#underWay ??= upkeep(this.#deps)
+      .then((rejecting) => {
+        this.#rejecting = rejecting;
+      })
+      .catch((thrown: unknown) => this.#failed(thrown))
+      .finally(() => {
+        this.#underWay = undefined;
+      });
+  }
+
+  /** A reader's place was moved. It is written, unsynced, once it has got much that no commit took along. */
+  moved(name: string): void {
+    const { cursors, store, written, isOpen } = this.#deps;
+    if (this.#noting !== undefined || cursors.unwritten(name, written()) < maxUnwritten || !isOpen()) return;
+    this.#noting = store
+      .write(cursors.takeWrites(false), false)
+      .catch((thrown: unknown) => this.#failed(thrown))
+      .finally(() => {
+        this.#noting = undefined;
+      });
+  }
+
+  #failed(thrown: unknown): void {
+    if (!this.#deps.isOpen()) return;
+    // LevelDB stays in error, and where nothing new is taken no commit would find that out
+    const reason = `the message store cannot be tidied: ${reasonOf(thrown)}`;
+    this.#deps.onFailed(new HoldfastError('store_failed', reason, { cause: thrown }));
+  }
+}
 
 /**
  * What is done once a second: cursors that no commit took along are written, what exceeds a bound is deleted, and its
@@ -29,7 +94,7 @@ const maxExposed = 5_000;
  * @returns whether a queue that rejects is full.
  * @throws what the store throws.
  */
-export async function upkeep(deps: UpkeepDeps): Promise<boolean> {
+async function upkeep(deps: UpkeepDeps): Promise<boolean> {
   const { store, clock, quality, space, cursors, shifts, events, retention } = deps;
   retention.begun(deps.segments().bytes);
   await space.watch();

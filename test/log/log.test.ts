@@ -267,6 +267,31 @@ describe('cursors and retention', () => {
     expect(second.log.queued('cloud').messages).toBe(0);
   });
 
+  it("loses little of a reader's place to a killed process, however fast it reads and though nothing comes in", async () => {
+    const store = new MemoryStore();
+    const { log, clock } = makeLog(store);
+    await log.start();
+    const bound = { maxBytes: 1e9, maxRecords: 1e9, overflow: 'drop_oldest' } as const;
+    for (const name of ['cloud', 'other']) log.holdFor(name, bound);
+    const [first = 0n, ...rest] = Array.from({ length: 1_000 }, () => log.append(message('x'), () => undefined));
+    await settle(clock);
+    const writes = store.unsynced;
+    for (let got = 1n; got < 900n; got += 1n) {
+      // in order, and with gaps: the other one gets the newest first
+      log.moveCursor('cloud', first + got);
+      log.moveCursor('other', first, [{ from: first + 1n, to: first + got }]);
+      if (got % 8n === 0n) await new Promise<void>((resolve) => setImmediate(resolve));
+    }
+    expect(store.unsynced - writes).toBeLessThan(900 / 16);
+    const again = makeLog(store.afterPowerCut(0));
+    await again.log.start();
+    for (const name of ['cloud', 'other']) again.log.holdFor(name, bound);
+    expect(again.log.queued('cloud').messages).toBeLessThanOrEqual(1 + rest.length - 899 + 48);
+    expect(again.log.queued('other').messages).toBeLessThanOrEqual(1 + rest.length - 898 + 48);
+    await again.log.stop();
+    await log.stop();
+  });
+
   it('deletes whole old segments above the history bound, and none that a queue still needs', async () => {
     const store = new MemoryStore();
     const { log, clock } = makeLog(store, { options: small });
