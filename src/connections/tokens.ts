@@ -143,9 +143,9 @@ export class TokenStore implements Service {
     return kept.clientId === '' || kept.clientId === clientId ? 'ok' : 'wrong';
   }
 
-  /** Takes back the tokens that were given for a password of a user who is not among `names` any more. */
-  async revokeImTokensExcept(names: ReadonlySet<string>): Promise<void> {
-    const gone = [...this.#user.values()].filter(({ kind, username }) => kind === 'im' && !names.has(username));
+  /** Takes back the tokens that were given for passwords of the users whom `matches` is true of. */
+  async revokeImTokens(matches: (username: string) => boolean): Promise<void> {
+    const gone = [...this.#user.values()].filter(({ kind, username }) => kind === 'im' && matches(username));
     for (const { hash } of gone) this.#drop(hash);
     this.#lines += gone.length;
     await Promise.all(gone.map(({ hash }) => this.#file.append(formatRevocation(hash))));

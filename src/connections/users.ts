@@ -31,16 +31,14 @@ export class UsersFile implements PasswordCheck {
 
   /**
    * Reads the file; one that is not there has no users.
+   * @returns the names whose former password holds no more.
    * @throws HoldfastError `bad_configuration` where it cannot be read; what was read before goes on to hold.
    */
-  async load(): Promise<void> {
+  async load(): Promise<ReadonlySet<string>> {
+    const former = this.#users;
     this.#users = await this.#file.read();
     this.#right.clear();
-  }
-
-  /** The same as `load`. */
-  reload(): Promise<void> {
-    return this.load();
+    return new Set([...former].filter(([name, hash]) => this.#users.get(name) !== hash).map(([name]) => name));
   }
 
   has(name: string): boolean {

@@ -245,7 +245,7 @@ export class Gateway {
     await this.#users.load();
     await this.#transports.loadKeys();
     await this.#stack.start(this.#services, config.shutdownDeadline);
-    await this.#dropTokensOfRemoved();
+    await this.#dropTokens(new Set());
   }
 
   /** Stops taking, commits, lets go of the upstreams, closes; what does not stop within the deadline is named. */
@@ -259,10 +259,12 @@ export class Gateway {
   /** Takes over what a new configuration may change while running: logins and access rules. */
   async reload(config: Config): Promise<void> {
     // what can fail first: then nothing is taken over
-    await this.#users.reload();
+    const gone = await this.#users.load();
     const revoked = await this.#transports.loadKeys();
-    this.#registry.kick(({ network, username }) => network === 'coaps' && revoked.has(username));
-    await this.#dropTokensOfRemoved();
+    this.#registry.kick(
+      ({ network, username }) => gone.has(username) || (network === 'coaps' && revoked.has(username)),
+    );
+    await this.#dropTokens(gone);
     this.#rules.replace(config.auth.acl);
     this.#authenticator.allowAnonymous(config.auth.anonymous);
   }
@@ -300,9 +302,9 @@ export class Gateway {
     };
   }
 
-  /** A user who was removed has no way in any more. */
-  async #dropTokensOfRemoved(): Promise<void> {
-    await this.#tokens.revokeImTokensExcept(new Set(await this.#users.list()));
+  /** A user who was removed has no way in any more, and with a password that was changed nobody. */
+  async #dropTokens(changed: ReadonlySet<string>): Promise<void> {
+    await this.#tokens.revokeImTokens((name) => changed.has(name) || !this.#users.has(name));
   }
 
   /** Where the disk keeps the log from opening the others wait: they begin with what it holds. */

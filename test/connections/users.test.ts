@@ -53,15 +53,17 @@ describe('the users file', () => {
     const daemon = users();
     const command = users();
     await command.add('a.b', 'one');
-    await daemon.load();
+    await command.add('other', 'one');
+    expect(await daemon.load()).toEqual(new Set());
     expect(await daemon.verify('a.b', 'one')).toBe('ok');
     await command.setPassword('a.b', 'two');
-    await daemon.reload();
+    expect(await daemon.load()).toEqual(new Set(['a.b']));
     expect(daemon.verifyCached('a.b', 'one')).toBeUndefined();
     expect(await daemon.verify('a.b', 'one')).toBe('wrong');
     expect(await daemon.verify('a.b', 'two')).toBe('ok');
     await command.remove('a.b');
-    await daemon.reload();
+    expect(await daemon.load()).toEqual(new Set(['a.b']));
+    expect(await daemon.load()).toEqual(new Set());
     expect(await daemon.verify('a.b', 'two')).toBe('unknown');
   });
 
@@ -126,7 +128,7 @@ describe('the users file', () => {
     const file = users();
     await file.add('bob', 'x');
     writeFileSync(path(), text);
-    await expect(file.reload()).rejects.toMatchObject({ code: 'bad_configuration' });
+    await expect(file.load()).rejects.toMatchObject({ code: 'bad_configuration' });
     expect(await file.verify('bob', 'x')).toBe('ok');
   });
 

@@ -1,8 +1,8 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { Daemon, holdfast } from './support/daemon.ts';
-import { coapClient, publish, scratch } from './support/peers.ts';
+import { Daemon, eventually, holdfast } from './support/daemon.ts';
+import { coapClient, publish, scratch, subscriber } from './support/peers.ts';
 import { run } from './support/process.ts';
 
 const cleanups: (() => unknown)[] = [];
@@ -124,6 +124,27 @@ describe('a daemon', () => {
     expect(await login()).toContain('Login Failed: not_authorized');
     expect(statSync(join(daemon.stateDir, 'users.toml')).mode & 0o777).toBe(0o600);
     expect(daemon.output).not.toContain('right');
+  });
+
+  it('ends the connections of a user who was removed, or whose password was changed, and no other', {
+    timeout: 60_000,
+  }, async () => {
+    const daemon = await started('[auth]\nanonymous = false\n');
+    const mqtt = await daemon.port('mqtt');
+    const user = (args: readonly string[], password = '') =>
+      run(holdfast, ['user', ...args, '--config', daemon.configFile], password);
+    for (const name of ['ann', 'bob', 'eve']) await user(['add', name], `${name}s\n`);
+    const peers = await Promise.all(
+      ['ann', 'bob', 'eve'].map((name) => subscriber(mqtt, '#', ['-i', name, '-u', name, '-P', `${name}s`])),
+    );
+    cleanups.push(...peers.map((peer) => () => peer.kill()));
+    const clients = async () => (await daemon.status()).clients.mqtt;
+    expect(await clients()).toBe(3);
+    await user(['remove', 'eve']);
+    await eventually(async () => (await clients()) === 2, 'eve is out');
+    await user(['password', 'ann'], 'new\n');
+    await eventually(async () => (await clients()) === 1, 'ann is out');
+    expect((await publish(mqtt, 'a', 'x', ['-q', '1', '-u', 'ann', '-P', 'new'])).code).toBe(0);
   });
 
   it('lets nobody in unnamed once there are users and nothing was stated', { timeout: 60_000 }, async () => {
