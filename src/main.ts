@@ -1,6 +1,7 @@
 import { systemClock } from './base/index.ts';
 import { main } from './cli/index.ts';
-import { PskFile, UsersFile } from './connections/index.ts';
+import { connectGateway } from './client/index.ts';
+import { AccessRules, PskFile, UsersFile } from './connections/index.ts';
 import { askDaemon, loadIdentity, run } from './gateway/index.ts';
 
 /** The program: the command line, with the world it works on. */
@@ -17,6 +18,10 @@ async function program(): Promise<void> {
     users: (path) => new UsersFile(path),
     psks: (path) => new PskFile(path),
     identity: (config) => loadIdentity(config.stateDir, config.app.id),
+    connect: (target, events) => connectGateway(target, events, systemClock),
+    mayPublish: (config, who, topic) => new AccessRules(config.auth.acl).allows(who, 'publish', topic),
+    untilStopped,
+    clock: systemClock,
     stdout,
     stderr,
     // opened by who reads it: the daemon does not
@@ -32,6 +37,15 @@ async function program(): Promise<void> {
   await Promise.all([stdout, stderr].map((stream) => new Promise<void>((done) => stream.write('', () => done()))));
   patience.cancel();
   process.exit();
+}
+
+/** A second signal ends the process at once. */
+function untilStopped(): AbortSignal {
+  const controller = new AbortController();
+  const stop = () => controller.abort();
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, stop);
+  process.stdout.on('error', stop);
+  return controller.signal;
 }
 
 void program();

@@ -1,8 +1,11 @@
+import type { Clock, HoldfastError } from '../base/index.ts';
 import type { Config, LoadResult } from '../config/index.ts';
+import type { QoS } from '../domain/index.ts';
 
-/** What a command prints to. */
+/** What a command prints to; where `write` gives false, `drain` says when it takes more. */
 export interface Output {
   write(text: string): unknown;
+  once?(event: 'drain', listener: () => void): unknown;
 }
 
 /** What a password is read from; `isTTY` and `setRawMode` as of a terminal. */
@@ -27,6 +30,59 @@ export interface Psks {
   list(): Promise<readonly string[]>;
 }
 
+/** Which gateway, and who asks. */
+export interface GatewayTarget {
+  /** `mqtt`, `mqtts`, `ws`, `wss` or `coap`. */
+  readonly url: string;
+  readonly clientId: string;
+  readonly username?: string;
+  readonly password?: string;
+  /** Certificates to trust, PEM; default: those of Node.js. */
+  readonly ca?: Buffer;
+  /** PEM: the server has to show the first certificate in it, whatever its name. */
+  readonly pinned?: Buffer;
+  readonly certificate?: { readonly cert: Buffer; readonly key: Buffer };
+  /** Undefined: to be found out. */
+  readonly coapMode?: 'connection' | 'connectionless';
+  /** Milliseconds in which a CoAP server expects a sign of life. */
+  readonly heartbeat: number;
+  /** Whether it is known to speak MQTT 3.1.1 and nothing later. */
+  readonly mqtt311: boolean;
+}
+
+/** A message that came; what the protocol does not tell is not there. */
+export interface Received {
+  readonly topic?: string;
+  readonly filter?: string;
+  readonly payload: Buffer;
+  readonly qos?: QoS;
+  readonly retain?: boolean;
+  readonly userProperties?: Readonly<Record<string, string | readonly string[]>>;
+  readonly contentType?: string;
+  readonly responseTopic?: string;
+  readonly correlationData?: Buffer;
+  /** Seconds. */
+  readonly messageExpiry?: number;
+}
+
+export interface GatewayEvents {
+  /** A message; acknowledged once what this returns is fulfilled. */
+  received(message: Received): Promise<void> | undefined;
+  /** A message came and could not be had. */
+  missed(reason: HoldfastError): void;
+  /** The connection is over, other than by `close`; told once. */
+  lost(reason: HoldfastError): void;
+}
+
+/** One connection to a gateway. What goes wrong is a HoldfastError that says so. */
+export interface GatewayClient {
+  /** Fulfilled once the gateway has acknowledged it. */
+  publish(message: { topic: string; payload: Buffer; qos: QoS; retain: boolean }): Promise<void>;
+  /** The filters that were refused. */
+  subscribe(filters: readonly string[], qos: QoS): Promise<readonly { filter: string; reason: string }[]>;
+  close(): Promise<void>;
+}
+
 /** The world as the command line sees it. */
 export interface CliDeps {
   /** Runs the daemon to its end and gives the exit code. `load` reads the configuration again. */
@@ -36,6 +92,12 @@ export interface CliDeps {
   users(path: string): Users;
   psks(path: string): Psks;
   identity(config: Config): Promise<{ readonly appClientId: string; readonly appClientSecret: string }>;
+  connect(target: GatewayTarget, events: GatewayEvents): Promise<GatewayClient>;
+  /** Whether the access rules of that configuration let that user publish to a topic. */
+  mayPublish(config: Config, who: { readonly username: string; readonly clientId: string }, topic: string): boolean;
+  /** From here on: aborted when the process is told to stop, or nobody reads standard output any more. */
+  untilStopped(): AbortSignal;
+  readonly clock: Clock;
   readonly stdout: Output;
   readonly stderr: Output;
   readonly stdin: Input;

@@ -11,15 +11,15 @@ import {
 import { type CliDeps, exitCodes } from './deps.ts';
 import { readPassword } from './password.ts';
 import { addPskCommands } from './psk.ts';
+import { addPubCommand, type PubArgs, publish } from './pub.ts';
 import { formatStatus } from './status.ts';
+import { addSubCommand, type SubArgs, subscribe } from './sub.ts';
+import { UsageError } from './usage.ts';
 
 export interface Common {
   readonly config: string | undefined;
   readonly set: readonly string[];
 }
-
-/** A usage that yargs did not like. */
-class UsageError extends Error {}
 
 /** A configuration that cannot be used; its problems. */
 class BadConfiguration extends Error {
@@ -134,7 +134,8 @@ function parserOf(argv: readonly string[], commands: Commands): Argv<Common> {
       () => commands.version(),
     )
     .demandCommand(1, 'expected a command');
-  return addPskCommands(parser, commands)
+  for (const add of [addPskCommands, addPubCommand, addSubCommand]) add(parser, commands);
+  return parser
     .strict()
     .version(false)
     .help()
@@ -243,6 +244,14 @@ class Commands {
   async credentials(args: Common): Promise<void> {
     const { appClientId, appClientSecret } = await this.#deps.identity(this.#config(args, true));
     this.#deps.stdout.write(`appClientId     ${appClientId}\nappClientSecret ${appClientSecret}\n`);
+  }
+
+  publish(args: PubArgs): Promise<void> {
+    return publish(args, this.#deps, () => this.#config(args, true));
+  }
+
+  async subscribe(args: SubArgs): Promise<void> {
+    this.code = await subscribe(args, this.#deps, () => this.#config(args, true));
   }
 
   version(): void {

@@ -4,10 +4,15 @@ import type { Input, Output } from './deps.ts';
 const maxLine = 4_096;
 
 /**
- * On a terminal asks twice and shows nothing; else the first line of the input.
+ * On a terminal asks (`twice`, unless stated) and shows nothing; else the first line of the input.
  * @throws HoldfastError `bad_request` where there is none, or the two differ.
  */
-export async function readPassword(stdin: Input, stderr: Output, what = 'password'): Promise<string> {
+export async function readPassword(
+  stdin: Input,
+  stderr: Output,
+  what = 'password',
+  { twice = true } = {},
+): Promise<string> {
   const lines = new Lines(stdin);
   if (stdin.isTTY !== true || stdin.setRawMode === undefined) {
     const line = await lines.next(false);
@@ -18,8 +23,8 @@ export async function readPassword(stdin: Input, stderr: Output, what = 'passwor
   try {
     stderr.write(`${what.charAt(0).toUpperCase()}${what.slice(1)}: `);
     const first = await lines.next(true);
-    stderr.write('\nAgain: ');
-    const second = await lines.next(true);
+    if (twice) stderr.write('\nAgain: ');
+    const second = twice ? await lines.next(true) : first;
     stderr.write('\n');
     if (first === undefined || first === '') throw new HoldfastError('bad_request', `no ${what}`);
     if (first !== second) throw new HoldfastError('bad_request', `the two ${what}s differ`);

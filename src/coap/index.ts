@@ -75,9 +75,19 @@
  * has subscribed again, for 1.5 heartbeats. Over a restart the client keeps its token; its messages are on the disk before they
  * are acknowledged, and are read again from the log.
  *
+ * The client (`client/`) is for one server, over UDP: `CoapClient` → body (blocks) → `Requests` → `Exchange` → `Datagrams`. It
+ * shares the codec with the server and nothing else. Requests are CON, one unacknowledged at a time, each with a random token
+ * of 8 bytes. A notification that came twice is told once; it is acknowledged when the observer has taken it, with its blocks, so
+ * that a server that has one CON in flight cannot replace them meanwhile. Notifications are told in the order of arrival and
+ * none is left out for being older (RFC 7641 §3.4): here they are messages, not states.
+ *
  * Time: one tick of 100 ms while an answer or an ACK is due, one sweep of 5 s for what expires. No timer per exchange.
  * DTLS: one tick of 250 ms while a handshake goes on, one sweep of 30 s.
  */
+export type { ClientRequest, ClientResponse } from './client/body.ts';
+export { CoapClient, type CoapClientDeps, type Observer } from './client/client.ts';
+export { type DatagramListener, type Datagrams, UdpDatagrams } from './client/datagrams.ts';
+export { defaultExchangeOptions, type ExchangeOptions } from './client/exchange.ts';
 export { code, codes, codeText, methods } from './codes.ts';
 export type { CoapDiagnostics } from './counters.ts';
 export { decode, type Malformed, Message, types } from './decode.ts';

@@ -11,3 +11,4 @@ export { formatProblem, type LoadOptions, type LoadResult, loadConfig } from './
 export { exampleConfig, printConfig } from './print.ts';
 export { changedKeys } from './reload.ts';
 export type { Config, UpstreamConfig } from './schema.ts';
+export { gatewayUrlProblem } from './urls.ts';

@@ -30,6 +30,11 @@ export function upstreamUrlProblem(text: string): string | undefined {
   return problem(text, ['mqtt', 'mqtts', 'ws', 'wss'], false);
 }
 
+/** Of a gateway to talk to. */
+export function gatewayUrlProblem(text: string): string | undefined {
+  return problem(text, ['mqtt', 'mqtts', 'ws', 'wss', 'coap'], false);
+}
+
 /** Whether a valid URL's host is this machine alone. */
 export function isLoopback(url: string): boolean {
   const host = new URL(url.replace(/^[a-z]+/, 'http')).hostname;

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { HoldfastError } from '../../src/base/index.ts';
-import { type CliDeps, type Input, main } from '../../src/cli/index.ts';
+import type { CliDeps } from '../../src/cli/index.ts';
+import { input, runCommand } from './support.ts';
 
 let cwd = '';
 beforeEach(() => {
@@ -11,63 +12,7 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(cwd, { recursive: true, force: true }));
 
-function input(chunks: readonly string[], terminal = false): Input & { readonly raw: boolean[] } {
-  const raw: boolean[] = [];
-  return {
-    raw,
-    isTTY: terminal,
-    setRawMode: (on) => raw.push(on),
-    async *[Symbol.asyncIterator]() {
-      yield* chunks;
-    },
-  };
-}
-
-async function holdfast(argv: readonly string[], more: Partial<CliDeps> = {}) {
-  const told: string[] = [];
-  let out = '';
-  let err = '';
-  const done = (what: string) => (name: string, password?: string) => {
-    told.push([what, name, password].filter((one) => one !== undefined).join(' '));
-    return Promise.resolve();
-  };
-  const code = await main(argv, {
-    run: async (_config, load) => (load().ok ? 0 : 1),
-    ask: async (_config, request) => {
-      told.push(request);
-      return undefined;
-    },
-    users: (path) => {
-      told.push(path);
-      return {
-        add: done('add'),
-        remove: done('remove'),
-        setPassword: done('password'),
-        list: async () => ['ann', 'bob'],
-      };
-    },
-    psks: (path) => {
-      told.push(path);
-      return {
-        add: async (identity, hex) => {
-          told.push(`add ${identity} ${hex ?? 'generated'}`);
-          return hex ?? 'abcd';
-        },
-        remove: done('remove'),
-        list: async () => ['pump', 'valve'],
-      };
-    },
-    identity: async () => ({ appClientId: 'id', appClientSecret: 'secret' }),
-    stdout: { write: (text) => (out += text) },
-    stderr: { write: (text) => (err += text) },
-    stdin: input([]),
-    env: { HOLDFAST_CONFIG: join(cwd, 'none.toml') },
-    cwd,
-    version: '1.2.3',
-    ...more,
-  });
-  return { code, out, err, told };
-}
+const holdfast = (argv: readonly string[], more: Partial<CliDeps> = {}) => runCommand(argv, cwd, more);
 
 const here = () => {
   const file = join(cwd, 'holdfast.toml');
@@ -88,7 +33,18 @@ describe('the command line', () => {
   it('prints help and the version', async () => {
     const { code, out } = await holdfast(['--help']);
     expect(code).toBe(0);
-    for (const word of ['run', 'check-config', 'print-config', 'status', 'user', 'credentials', 'version', '--set']) {
+    for (const word of [
+      'run',
+      'check-config',
+      'print-config',
+      'status',
+      'user',
+      'credentials',
+      'pub',
+      'sub',
+      'version',
+      '--set',
+    ]) {
       expect(out).toContain(word);
     }
     expect(await holdfast(['version'])).toMatchObject({ code: 0, out: '1.2.3\n' });
@@ -107,8 +63,15 @@ describe('the command line', () => {
   });
 
   it('answers a bad configuration with every problem and 78', async () => {
-    for (const command of ['run', 'check-config', 'print-config', 'status']) {
-      const { code, err } = await holdfast([command, ...here(), '--set', 'log.level=loud', '--set', 'coap.x=1']);
+    for (const command of ['run', 'check-config', 'print-config', 'status', 'pub a b', 'sub a']) {
+      const { code, err } = await holdfast([
+        ...command.split(' '),
+        ...here(),
+        '--set',
+        'log.level=loud',
+        '--set',
+        'coap.x=1',
+      ]);
       expect(code).toBe(78);
       expect(err).toMatch(/log\.level[^\n]*\n[^\n]*coap\.x|coap\.x[^\n]*\n[^\n]*log\.level/);
     }
