@@ -23,8 +23,9 @@
  * acknowledgements; what has not got them after `commitDelay` is fsynced, with all before it. What has is written for the
  * history, unsynced, `lazyDelay` after it came in at the latest. A retained message, one that a persistent session waits
  * for, and one that nobody wants go to the disk at once. Upstreams read ahead of the disk in memory. Cursors
- * ride with the next commit, or follow unsynced within a second: losing them costs duplicates only. A reader may have
- * got more than what lies below its cursor: such spans of ids are kept with it.
+ * ride with the next commit, or follow unsynced: after 32 messages, or within a second. Losing them costs duplicates only,
+ * some 32 where the process is killed, and 1,000 at a power cut: then they are fsynced. A reader may have got more than
+ * what lies below its cursor: such spans of ids are kept with it.
  *
  * Reading. What was committed lately is answered from memory. From disk a reader starts at the chunk that holds its id,
  * found by seeking backwards, never by scanning from the front (deleted entries there cost a scan). Ids are contiguous in

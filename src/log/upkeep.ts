@@ -24,7 +24,7 @@ export interface UpkeepDeps extends Pick<LogDeps, 'store' | 'space' | 'elsewhere
 }
 
 /** So many records may be sent again after a power cut before cursors are worth an fsync. */
-const maxExposed = 5_000;
+const maxExposed = 1_000;
 
 /** So many may be sent again after the process was killed before they are worth a write of their own. */
 const maxUnwritten = 32;
@@ -68,12 +68,13 @@ export class Upkeep {
       });
   }
 
-  /** A reader's place was moved. It is written, unsynced, once it has got much that no commit took along. */
+  /** A reader's place was moved. It is written once it has got much that no commit took along, and fsynced now and then. */
   moved(name: string): void {
     const { cursors, store, written, isOpen } = this.#deps;
     if (this.#noting !== undefined || cursors.unwritten(name, written()) < maxUnwritten || !isOpen()) return;
+    const sync = isExposed(this.#deps);
     this.#noting = store
-      .write(cursors.takeWrites(false), false)
+      .write(cursors.takeWrites(sync), sync)
       .catch((thrown: unknown) => this.#failed(thrown))
       .finally(() => {
         this.#noting = undefined;
@@ -100,7 +101,7 @@ async function upkeep(deps: UpkeepDeps): Promise<boolean> {
   await space.watch();
   shifts.look(clock.wall(), clock.monotonic(), quality());
   const segments = deps.segments();
-  const sync = cursors.exposed(segments, deps.fsynced()) > maxExposed;
+  const sync = isExposed(deps);
   const writes = [...cursors.takeWrites(sync), ...shifts.takeWrites(deps.head())];
   if (writes.length > 0) await store.write(writes, sync);
   const queues = cursors.bounds(segments);
@@ -117,4 +118,9 @@ async function upkeep(deps: UpkeepDeps): Promise<boolean> {
   await events.trim();
   await retention.reclaim(deps.head(), segments.bytes + events.bytes, pressed);
   return rejecting;
+}
+
+/** Whether a power cut would have too much sent again. */
+function isExposed({ cursors, segments, fsynced }: UpkeepDeps): boolean {
+  return cursors.exposed(segments(), fsynced()) > maxExposed;
 }
