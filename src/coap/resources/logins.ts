@@ -49,6 +49,8 @@ export class Logins {
   readonly #deps: LoginsDeps;
   readonly #refused;
   readonly #onEnd: (reason: EndReason, connection: Connection) => void;
+  /** What the answer to the login has to wait for that takes a connection over. */
+  #left: Promise<void> | undefined;
 
   constructor(deps: LoginsDeps) {
     this.#deps = deps;
@@ -91,7 +93,12 @@ export class Logins {
       : this.#loggedIn(endpoint, clientId, username, login);
   }
 
-  #loggedIn(endpoint: Endpoint, clientId: string, username: string | undefined, login: Login): CoapResponse {
+  #loggedIn(
+    endpoint: Endpoint,
+    clientId: string,
+    username: string | undefined,
+    login: Login,
+  ): CoapResponse | Promise<CoapResponse> {
     const { registry, logger } = this.#deps;
     const { address, port, secure } = endpoint;
     const facts = this.#factsOf({
@@ -106,7 +113,11 @@ export class Logins {
       registry.refused(facts);
       return replies.loginFailed;
     }
-    return { code: replies.codes.created, payload: registry.open(facts).token };
+    // ends the connection whose place it takes
+    const response = { code: replies.codes.created, payload: registry.open(facts).token };
+    const left = this.#left;
+    this.#left = undefined;
+    return left === undefined ? response : left.then(() => response);
   }
 
   #factsOf({
@@ -140,7 +151,8 @@ export class Logins {
   #over({ clientId }: Connection, reason: EndReason): void {
     // the next run goes on with it
     if (reason === 'server_shutdown') return;
-    if (reason === 'taken_over') this.#deps.subscriptions.leave(clientId);
+    // where the disk fails it is written once it can be
+    if (reason === 'taken_over') this.#left = this.#deps.subscriptions.leave(clientId)?.catch(() => undefined);
     else
       this.#deps.subscriptions.removeAll(clientId, reason === 'keepalive_timeout' ? replies.codes.notFound : undefined);
   }

@@ -161,14 +161,18 @@ export class Subscriptions {
     }
   }
 
-  /** The client has logged in anew: its observations end, and what it is owed waits until it has subscribed again. */
-  leave(key: string): void {
+  /**
+   * The client has logged in anew: its observations end, and what it is owed waits until it has subscribed again.
+   * @returns what its answer has to wait for: the next run must not go on with them either.
+   */
+  leave(key: string): Promise<void> | undefined {
     const owner = this.#owners.get(key);
-    if (owner === undefined) return;
+    if (owner === undefined) return undefined;
     for (const one of [...owner.subscriptions]) {
       if (one.durable === undefined) this.#end(owner, one);
       else this.#park(owner, one, undefined);
     }
+    return owner.durable ? this.#deps.kept.keep(key, () => owner.text()) : undefined;
   }
 
   /**
