@@ -159,10 +159,11 @@ export class CoapServer implements Service {
   }
 
   /**
-   * Takes no more requests, waits a little for answers that are due, and gives the rest up. From a socket that somebody
-   * holds it goes on taking them meanwhile: what it leaves there is read by the next process, what it drops is not.
+   * Takes no more requests, waits a little for answers that are due, and gives the rest up. A socket that somebody holds is
+   * read no more: what is left there the next process reads. What was read of it all the same is taken.
    */
   async stop(): Promise<void> {
+    for (const transport of this.#deps.transports) if (transport.held === true) transport.pause?.();
     if (this.#state === 'running' && this.#exchanges.size > 0) {
       this.#state = 'draining';
       await new Promise<void>((resolve) => {

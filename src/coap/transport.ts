@@ -36,5 +36,7 @@ export interface Transport {
    * it goes to where that session is now.
    */
   send(datagram: Uint8Array, address: string, port: number, session?: TransportSession): void;
+  /** Reads no more, where that can be: what comes is left to the next process that has the socket. It can still send. */
+  pause?(): void;
   stop(): Promise<void>;
 }

@@ -83,6 +83,10 @@ export class UdpTransport implements Transport {
     this.#socket?.send(datagram, 0, datagram.length, port, to);
   }
 
+  pause(): void {
+    if (this.#socket !== undefined) receivingOf(this.#socket)?.recvStop?.();
+  }
+
   stop(): Promise<void> {
     const socket = this.#socket;
     this.#socket = undefined;
@@ -91,6 +95,13 @@ export class UdpTransport implements Transport {
       else socket.close(() => resolve());
     });
   }
+}
+
+/** Node.js has no public way to stop reading from a socket; without this one it is read on. */
+function receivingOf(socket: Socket): { recvStop?(): number } | undefined {
+  const inside = Object.getOwnPropertySymbols(socket).find(({ description }) => description === 'state symbol');
+  if (inside === undefined) return undefined;
+  return (socket as unknown as Record<symbol, { handle?: { recvStop?(): number } } | undefined>)[inside]?.handle;
 }
 
 /** The transports for several addresses, which share ports where IPv4 and IPv6 are both listened at. */

@@ -114,11 +114,20 @@ describe('a full disk', () => {
     await daemon.kill('SIGTERM');
     rmSync(join(daemon.stateDir, 'ballast'), { force: true });
     const filler = join(place.path, 'filler');
-    await run('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k']);
     const tries = (output: string) => output.split('the store failed and is opened anew').length - 1;
-    const waiting = daemon.startAnyhow();
-    await waiting.outputs((output) => tries(output) >= 2);
-    expect(await waiting.kill('SIGTERM')).toBe(0);
+    const begin = async () => {
+      await run('dd', ['if=/dev/zero', `of=${filler}`, 'bs=4k', 'oflag=append', 'conv=notrunc']);
+      const started = daemon.startAnyhow();
+      const waits = started.outputs((output) => tries(output) >= 2).then(() => started);
+      // what an earlier run has left to be deleted may be room enough for one more start
+      const opens = started.outputs(/holdfast is ready/).then(() => started.kill('SIGTERM'));
+      const first = await Promise.race([waits, opens]);
+      for (const other of [waits, opens]) other.catch(() => undefined);
+      return typeof first === 'object' ? first : undefined;
+    };
+    let waiting = await begin();
+    for (let more = 5; waiting === undefined && more > 0; more--) waiting = await begin();
+    expect(await waiting?.kill('SIGTERM')).toBe(0);
     const again = daemon.startAnyhow();
     await again.outputs((output) => tries(output) >= 2);
     rmSync(filler);

@@ -36,6 +36,7 @@ export class MemoryTransport implements Transport {
   readonly url = 'coap://memory:5683';
   readonly secure = false;
   held = false;
+  paused = false;
   readonly sent: Sent[] = [];
   listener: TransportListener | undefined;
   /** Thrown by the next sends, as `dgram` does. */
@@ -43,6 +44,10 @@ export class MemoryTransport implements Transport {
 
   async start(listener: TransportListener): Promise<void> {
     this.listener = listener;
+  }
+
+  pause(): void {
+    this.paused = true;
   }
 
   async stop(): Promise<void> {
