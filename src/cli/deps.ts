@@ -1,6 +1,6 @@
-import type { Clock, HoldfastError } from '../base/index.ts';
+import type { Clock } from '../base/index.ts';
+import type { GatewayClient, GatewayEvents, GatewayTarget } from '../client/index.ts';
 import type { Config, LoadResult } from '../config/index.ts';
-import type { QoS } from '../domain/index.ts';
 
 /** What a command prints to; where `write` gives false, `drain` says when it takes more. */
 export interface Output {
@@ -28,59 +28,6 @@ export interface Psks {
   add(identity: string, hex?: string): Promise<string>;
   remove(identity: string): Promise<void>;
   list(): Promise<readonly string[]>;
-}
-
-/** Which gateway, and who asks. */
-export interface GatewayTarget {
-  /** `mqtt`, `mqtts`, `ws`, `wss` or `coap`. */
-  readonly url: string;
-  readonly clientId: string;
-  readonly username?: string;
-  readonly password?: string;
-  /** Certificates to trust, PEM; default: those of Node.js. */
-  readonly ca?: Buffer;
-  /** PEM: the server has to show the first certificate in it, whatever its name. */
-  readonly pinned?: Buffer;
-  readonly certificate?: { readonly cert: Buffer; readonly key: Buffer };
-  /** Undefined: to be found out. */
-  readonly coapMode?: 'connection' | 'connectionless';
-  /** Milliseconds in which a CoAP server expects a sign of life. */
-  readonly heartbeat: number;
-  /** Whether it is known to speak MQTT 3.1.1 and nothing later. */
-  readonly mqtt311: boolean;
-}
-
-/** A message that came; what the protocol does not tell is not there. */
-export interface Received {
-  readonly topic?: string;
-  readonly filter?: string;
-  readonly payload: Buffer;
-  readonly qos?: QoS;
-  readonly retain?: boolean;
-  readonly userProperties?: Readonly<Record<string, string | readonly string[]>>;
-  readonly contentType?: string;
-  readonly responseTopic?: string;
-  readonly correlationData?: Buffer;
-  /** Seconds. */
-  readonly messageExpiry?: number;
-}
-
-export interface GatewayEvents {
-  /** A message; acknowledged once what this returns is fulfilled. */
-  received(message: Received): Promise<void> | undefined;
-  /** A message came and could not be had. */
-  missed(reason: HoldfastError): void;
-  /** The connection is over, other than by `close`; told once. */
-  lost(reason: HoldfastError): void;
-}
-
-/** One connection to a gateway. What goes wrong is a HoldfastError that says so. */
-export interface GatewayClient {
-  /** Fulfilled once the gateway has acknowledged it. */
-  publish(message: { topic: string; payload: Buffer; qos: QoS; retain: boolean }): Promise<void>;
-  /** The filters that were refused. */
-  subscribe(filters: readonly string[], qos: QoS): Promise<readonly { filter: string; reason: string }[]>;
-  close(): Promise<void>;
 }
 
 /** The world as the command line sees it. */

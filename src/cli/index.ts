@@ -12,13 +12,9 @@
 export {
   type CliDeps,
   exitCodes,
-  type GatewayClient,
-  type GatewayEvents,
-  type GatewayTarget,
   type Input,
   type Output,
   type Psks,
-  type Received,
   type Users,
 } from './deps.ts';
 export { main } from './main.ts';

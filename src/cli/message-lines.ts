@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import type { Received } from './deps.ts';
+import type { Received } from '../client/index.ts';
 
 /** Control characters, ends of lines, and what turns the direction of what follows. */
 const driving = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;

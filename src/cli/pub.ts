@@ -1,8 +1,9 @@
 import type { Argv } from 'yargs';
 import { formatDuration, formatSize, HoldfastError } from '../base/index.ts';
+import type { GatewayClient } from '../client/index.ts';
 import type { Config } from '../config/index.ts';
 import { type QoS, topicNameProblem } from '../domain/index.ts';
-import type { CliDeps, GatewayClient } from './deps.ts';
+import type { CliDeps } from './deps.ts';
 import {
   checkGatewayArgs,
   type Destination,

@@ -1,8 +1,9 @@
 import type { Argv } from 'yargs';
 import { Backoff, formatDuration, HoldfastError } from '../base/index.ts';
+import type { GatewayClient, GatewayEvents } from '../client/index.ts';
 import type { Config } from '../config/index.ts';
 import { type QoS, topicFilterProblem } from '../domain/index.ts';
-import { type CliDeps, exitCodes, type GatewayClient, type GatewayEvents } from './deps.ts';
+import { type CliDeps, exitCodes } from './deps.ts';
 import {
   checkGatewayArgs,
   type Destination,

@@ -58,7 +58,10 @@ const mayImport: Readonly<Record<string, { readonly parts: readonly string[]; re
   systemd: { parts: ground, because: 'the service manager is told by others what to be told' },
   config: { parts: ground, because: 'the configuration is data: parts get theirs handed in' },
   client: { parts: [...ground, 'coap'], because: 'who talks to a gateway from outside knows what goes over the wire' },
-  cli: { parts: ['base', 'domain', 'config', 'gateway'], because: 'the command line gets the parts handed in' },
+  cli: {
+    parts: ['base', 'domain', 'config', 'client', 'gateway'],
+    because: 'the command line gets the parts handed in',
+  },
   gateway: {
     parts: [
       ...ground,

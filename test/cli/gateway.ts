@@ -1,5 +1,6 @@
 import { HoldfastError } from '../../src/base/index.ts';
-import type { CliDeps, GatewayEvents, GatewayTarget } from '../../src/cli/index.ts';
+import type { CliDeps } from '../../src/cli/index.ts';
+import type { GatewayEvents, GatewayTarget } from '../../src/client/index.ts';
 
 type Received = Parameters<GatewayEvents['received']>[0];
 
