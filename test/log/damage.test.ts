@@ -213,7 +213,7 @@ async function trial(
 
 describe('a log whose files were damaged', () => {
   it(`opens, gives nothing wrong and says what is lost, ${damages} times`, {
-    timeout: 60_000 + damages * 2_000,
+    timeout: 60_000 + damages * 5_000,
   }, async () => {
     const failures: string[] = [];
     const tally = new Map<string, number>();

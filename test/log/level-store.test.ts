@@ -192,5 +192,5 @@ describe('a LevelDB directory', () => {
     expect(await store.open()).toEqual({ how: 'opened' });
     expect(await contents(store)).toHaveLength(40);
     await store.close();
-  }, 60_000);
+  }, 180_000);
 });
