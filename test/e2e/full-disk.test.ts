@@ -92,7 +92,7 @@ async function fillUp(name: string): Promise<string[]> {
 }
 
 describe('a full disk', () => {
-  it('costs nothing that was acknowledged, over a kill and as often as it fills', { timeout: 120_000 }, async () => {
+  it('costs nothing that was acknowledged, over a kill and as often as it fills', { timeout: 300_000 }, async () => {
     const acknowledged = await fillUp('first');
     expect(acknowledged.length).toBeGreaterThan(500);
     await daemon.kill();
