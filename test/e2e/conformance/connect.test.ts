@@ -252,16 +252,16 @@ conformance('CONNECT and CONNACK', (statement) => {
       });
       await silent.closed(12_000);
       const after = performance.now() - begun;
-      expect(after).toBeGreaterThan(1_400);
-      // mosquitto looks every few seconds
-      expect(after).toBeLessThan(peer.name === 'holdfast' ? 2_500 : 12_000);
+      // mosquitto counts whole seconds, and looks every few of them
+      expect(after).toBeGreaterThan(peer.name === 'holdfast' ? 1_400 : 900);
+      expect(after).toBeLessThan(peer.name === 'holdfast' ? 5_000 : 12_000);
       await watcher.messages(1);
     },
   );
 
   statement('MQTT-3.1.2-24 a client that pings within its keep-alive is not cut off', async (peer) => {
-    const raw = await peer.client({ keepalive: 1 });
-    for (let n = 0; n < 3; n++) {
+    const raw = await peer.client({ keepalive: 2 });
+    for (let n = 0; n < 5; n++) {
       await new Promise((resolve) => setTimeout(resolve, 800));
       await raw.ping();
     }
