@@ -1,5 +1,5 @@
 /**
- * The ground that every part stands on: time, errors, units, lifecycle, back-off, checksum.
+ * The ground that every part stands on: time, errors, units, lifecycle, back-off, checksum, texts.
  *
  * Imports nothing of ours. `clock.ts` is the only file with real timers and real time; `errors.ts` is the catalogue of
  * every error that crosses a part's surface.
@@ -10,4 +10,5 @@ export { type Clock, systemClock, type Timer } from './clock.ts';
 export { crc32c } from './crc32c.ts';
 export { type ErrorCode, errorCatalogue, HoldfastError, reasonOf } from './errors.ts';
 export { type Service, ServiceStack, type StopFailure } from './lifecycle.ts';
+export { driving, hostAndPort } from './text.ts';
 export { formatDuration, formatSize, parseDuration, parseSize } from './units.ts';

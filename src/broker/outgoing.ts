@@ -159,17 +159,12 @@ export class OutgoingWindow implements Receiver {
     } else this.#sendQueued(session, entry);
   }
 
-  /** The highest QoS among the client's subscriptions that match. */
-  granted(topic: string): QoS {
-    let granted: QoS = 0;
-    for (const [filter, { qos }] of this.filters) if (qos > granted && topicMatches(filter, topic)) granted = qos;
+  /** The highest QoS among the client's subscriptions that match; undefined where none does. */
+  #granted(topic: string): QoS | undefined {
+    let granted: QoS | undefined;
+    for (const [filter, { qos }] of this.filters)
+      if ((granted === undefined || qos > granted) && topicMatches(filter, topic)) granted = qos;
     return granted;
-  }
-
-  /** Whether any of the client's subscriptions matches. */
-  wants(topic: string): boolean {
-    for (const filter of this.filters.keys()) if (topicMatches(filter, topic)) return true;
-    return false;
   }
 
   /** A figure of `$SYS`; the stream that brings it waits until it is sent. */
@@ -185,8 +180,8 @@ export class OutgoingWindow implements Receiver {
   /** What is retained under a topic, where it is still to be sent. */
   #retained(topic: string, session: Session | undefined): Pick<Waiting, 'packet' | 'qos'> | undefined {
     const message = this.#deps.retained.get(topic);
-    if (message !== undefined && this.wants(topic)) {
-      let qos = this.granted(topic);
+    let qos = this.#granted(topic);
+    if (message !== undefined && qos !== undefined) {
       if (message.qos < qos) qos = message.qos;
       return { packet: new PublishPacket(topic, message.payload, message.id), qos };
     }
@@ -286,7 +281,7 @@ export class OutgoingWindow implements Receiver {
       const { content } = entry.content;
       const outdated = queues.outdated(entry);
       if (outdated !== undefined) queues.drop(entry, outdated);
-      else if (!this.wants(content.topic)) queues.remove(entry);
+      else if (this.#granted(content.topic) === undefined) queues.remove(entry);
       else this.#sendQueued(session, entry);
     }
     session.behind = false;

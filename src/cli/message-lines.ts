@@ -1,8 +1,7 @@
 import { isUtf8 } from 'node:buffer';
+import { driving } from '../base/index.ts';
 import type { Received } from '../client/index.ts';
 
-/** Control characters, ends of lines, and what turns the direction of what follows. */
-const driving = /[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu;
 const named: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
 /** `topic payload`: one line, and nothing in it that a terminal would obey; other bytes than UTF-8 as `\xNN`. */

@@ -1,4 +1,4 @@
-import { type Clock, HoldfastError } from '../base/index.ts';
+import { type Clock, HoldfastError, hostAndPort } from '../base/index.ts';
 import { CoapClient, UdpDatagrams } from '../coap/index.ts';
 import { CoapGateway } from './coap-gateway.ts';
 import type { GatewayClient, GatewayEvents, GatewayTarget } from './gateway-client.ts';
@@ -50,12 +50,9 @@ export interface Place {
 
 function placeOf(text: string, defaultPort: number): Place {
   const url = new URL(text.replace(/^[a-z]+:/, 'http:'));
-  // the parser drops a port that is http's own
-  const port = url.port === '' ? (/^\w+:\/\/[^/?#]*:80(?:[/?#]|$)/.test(text) ? 80 : defaultPort) : Number(url.port);
   return {
     scheme: text.slice(0, text.indexOf(':')),
-    host: url.hostname.replace(/^\[|\]$/g, ''),
-    port,
+    ...hostAndPort(text, defaultPort),
     path: `${url.pathname}${url.search}`,
   };
 }

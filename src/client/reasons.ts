@@ -1,4 +1,4 @@
-import { type ErrorCode, HoldfastError, reasonOf } from '../base/index.ts';
+import { driving, type ErrorCode, HoldfastError, reasonOf } from '../base/index.ts';
 
 type Reason = readonly [ErrorCode, string];
 
@@ -72,5 +72,5 @@ function spoken(text: string): string {
 
 /** Without what could drive a terminal. */
 export function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Zl}\p{Zp}\u202a-\u202e\u2066-\u2069]/gu, '?').slice(0, 500);
+  return text.replace(driving, '?').slice(0, 500);
 }

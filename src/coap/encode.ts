@@ -7,7 +7,8 @@ export interface MessageParts {
   readonly code: number;
   readonly messageId: number;
   readonly token?: Uint8Array;
-  readonly options?: readonly (readonly [number: number, value: Uint8Array])[];
+  /** A number is an unsigned integer of 32 bits at most (RFC 7252 §3.2). */
+  readonly options?: readonly (readonly [number: number, value: Uint8Array | number])[];
   readonly payload?: Uint8Array;
 }
 
@@ -103,7 +104,10 @@ const noToken = new Uint8Array(0);
 export function encode(parts: MessageParts): Buffer {
   writer.begin(parts.type, parts.code, parts.messageId, parts.token ?? noToken);
   const options = [...(parts.options ?? [])].sort(([a], [b]) => a - b);
-  for (const [number, value] of options) writer.bytes(number, value);
+  for (const [number, value] of options) {
+    if (typeof value === 'number') writer.uint(number, value);
+    else writer.bytes(number, value);
+  }
   return writer.finish(parts.payload);
 }
 

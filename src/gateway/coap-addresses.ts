@@ -1,7 +1,7 @@
+import { hostAndPort } from '../base/index.ts';
 import type { UdpAddress } from '../coap/index.ts';
 import type { InheritedSocket } from '../systemd/index.ts';
 import type { Logger } from '../telemetry/index.ts';
-import { addressOf } from './options.ts';
 
 const isSecure = (url: string | undefined) => url?.startsWith('coaps:') === true;
 
@@ -16,7 +16,7 @@ export function coapAddresses(
   logger: Pick<Logger, 'info' | 'warn'>,
 ): readonly UdpAddress[] {
   const configured: UdpAddress[] = urls.map((url) => {
-    const { host, port } = addressOf(url, isSecure(url) ? 5684 : 5683);
+    const { host, port } = hostAndPort(url, isSecure(url) ? 5684 : 5683);
     return { address: host, port };
   });
   const others: UdpAddress[] = [];

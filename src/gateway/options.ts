@@ -1,4 +1,5 @@
 import { isAbsolute, join } from 'node:path';
+import { hostAndPort } from '../base/index.ts';
 import type { BrokerOptions, MqttListenerOptions, MqttScheme } from '../broker/index.ts';
 import type { Config } from '../config/index.ts';
 import { type LogOptions, slackFor } from '../log/index.ts';
@@ -10,14 +11,6 @@ import type { UpstreamOptions } from '../upstream/index.ts';
 const megabyte = 1024 * 1024;
 /** The index is a second behind an acknowledgement at most: what was delivered is written well before. */
 const lazyDelay = 500;
-
-/** Host and port of a listener's URL; brackets of an IPv6 address are taken off. */
-export function addressOf(url: string, defaultPort: number): { readonly host: string; readonly port: number } {
-  const parsed = new URL(url.replace(/^[a-z]+:/, 'http:'));
-  // a port that is http's own default is dropped by the parser
-  const port = parsed.port === '' ? (/:80\/?$/.test(url) ? 80 : defaultPort) : Number(parsed.port);
-  return { host: parsed.hostname.replace(/^\[|\]$/g, ''), port };
-}
 
 /** Bytes of a CONNECT beside the payload of its will. */
 const loginRoom = 8 * 1024;
@@ -42,7 +35,7 @@ function mqttListeners(config: Config): MqttListenerOptions[] {
         : {};
     return {
       scheme,
-      ...addressOf(url, mqttPorts[scheme]),
+      ...hostAndPort(url, mqttPorts[scheme]),
       maxConnections: limits.mqttConnections,
       maxPacket: limits.mqttPacket,
       maxConnect: Math.min(limits.mqttPacket, loginRoom + limits.payload),

@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Clock, Service } from '../base/index.ts';
+import { type Clock, hostAndPort, type Service } from '../base/index.ts';
 import type { Config } from '../config/index.ts';
 import { type LoginThrottle, TokenStore, type UsersFile } from '../connections/index.ts';
 import type { ClockQuality } from '../domain/index.ts';
@@ -10,7 +10,6 @@ import { type Presence, type Publisher, type Queries, type RestListen, RestServe
 import { type Health, type Logger, type Metrics, registerProcessMetrics } from '../telemetry/index.ts';
 import type { Identity } from './identity.ts';
 import { IngestLoad } from './ingest-load.ts';
-import { addressOf } from './options.ts';
 import type { StatusReport } from './status.ts';
 
 /** Part of the history's bytes that the index may take of them. */
@@ -107,7 +106,7 @@ function restListen({ rest, limits }: Config): RestListen {
   const secure = rest.listen.startsWith('https:');
   const { certFile, keyFile } = rest;
   return {
-    ...addressOf(rest.listen, secure ? 443 : 80),
+    ...hostAndPort(rest.listen, secure ? 443 : 80),
     maxConnections: limits.restConnections,
     ...(secure && certFile !== undefined && keyFile !== undefined ? { tls: { certFile, keyFile } } : {}),
   };

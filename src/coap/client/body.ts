@@ -28,7 +28,7 @@ const maxBody = 64 * 1_024 * 1_024;
 
 /** @throws HoldfastError `bad_request` where CoAP has no room for a part of the path or of the query. */
 export function uriOptions({ path, query }: Pick<ClientRequest, 'path' | 'query'>): Option[] {
-  const options: Option[] = [
+  const options = [
     ...path.map((text) => [optionNumbers.uriPath, Buffer.from(text)] as const),
     ...query.map((text) => [optionNumbers.uriQuery, Buffer.from(text)] as const),
   ];
@@ -52,8 +52,8 @@ export async function upload(requests: Requests, request: ClientRequest): Promis
   for (let at = 0; ; ) {
     const size = blockBytes(szx);
     const more = at + size < payload.length;
-    const options: Option[] = [...uri, [optionNumbers.block1, uint(blockValue(at / size, more, szx))]];
-    if (at === 0) options.push([optionNumbers.size1, uint(payload.length)]);
+    const options: Option[] = [...uri, [optionNumbers.block1, blockValue(at / size, more, szx)]];
+    if (at === 0) options.push([optionNumbers.size1, payload.length]);
     const answer = await requests.request({ code, options, payload: payload.subarray(at, at + size) });
     const wanted = blockIn(answer, optionNumbers.block1)?.szx ?? szx;
     // what is too large may only be so in blocks of that size (§2.9.3)
@@ -78,7 +78,7 @@ export async function download(requests: Requests, request: ClientRequest, first
   while (block.more) {
     const { szx } = block;
     const num = length / blockBytes(szx);
-    const options: Option[] = [...uri, [optionNumbers.block2, uint(blockValue(num, false, szx))]];
+    const options: Option[] = [...uri, [optionNumbers.block2, blockValue(num, false, szx)]];
     const next = await requests.request({ code: request.method, options });
     const got = blockIn(next, optionNumbers.block2);
     const same = classOf(next.code) === 2 && Buffer.compare(optionOf(next, optionNumbers.etag), etag) === 0;
@@ -93,15 +93,8 @@ export async function download(requests: Requests, request: ClientRequest, first
   return Buffer.concat(parts);
 }
 
-/** An unsigned integer as an option's value, RFC 7252 §3.2. */
-export function uint(value: number): Buffer {
-  const bytes = Buffer.alloc(4);
-  bytes.writeUInt32BE(value);
-  return bytes.subarray(value === 0 ? 4 : Math.floor(Math.clz32(value) / 8));
-}
-
 /** The value of an option; empty where it is not there. */
-export function optionOf(message: Message, number: number): Buffer {
+function optionOf(message: Message, number: number): Buffer {
   return has(message, number) ?? Buffer.alloc(0);
 }
 

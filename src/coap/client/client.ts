@@ -2,7 +2,7 @@ import { type Clock, HoldfastError } from '../../base/index.ts';
 import { classOf, codes } from '../codes.ts';
 import type { Message } from '../decode.ts';
 import { optionNumbers } from '../option-numbers.ts';
-import { type ClientRequest, type ClientResponse, download, has, uint, upload, uriOptions } from './body.ts';
+import { type ClientRequest, type ClientResponse, download, has, upload, uriOptions } from './body.ts';
 import type { Datagrams } from './datagrams.ts';
 import { defaultExchangeOptions, type ExchangeOptions } from './exchange.ts';
 import { Requests } from './requests.ts';
@@ -69,7 +69,7 @@ export class CoapClient {
   async observe(request: ClientRequest, observer: Observer): Promise<ClientResponse> {
     const requests = this.#requests;
     const token = requests.newToken();
-    const options = [...uriOptions(request), [optionNumbers.observe, uint(0)] as const];
+    const options = [...uriOptions(request), [optionNumbers.observe, 0] as const];
     requests.watch(token, (message, acknowledge) => this.#notified(request, token, observer, message, acknowledge));
     try {
       const answer = await requests.request({ code: request.method, options, token });
@@ -87,7 +87,7 @@ export class CoapClient {
 
   /** Asks the server to end the observations of that request's URI. Rejected as `request`. */
   async cancel(request: ClientRequest): Promise<void> {
-    const options = [...uriOptions(request), [optionNumbers.observe, uint(1)] as const];
+    const options = [...uriOptions(request), [optionNumbers.observe, 1] as const];
     await this.#requests.request({ code: request.method, options });
   }
 

@@ -1,22 +1,19 @@
 import { type Clock, HoldfastError, type Timer } from '../../base/index.ts';
 import type { Message } from '../decode.ts';
+import { type CoapOptions, defaultCoapOptions } from '../options.ts';
 
-/** Times in milliseconds; names in capitals are RFC 7252 §4.8's. */
-export interface ExchangeOptions {
-  /** ACK_TIMEOUT. */
-  readonly ackTimeout: number;
-  /** ACK_RANDOM_FACTOR. */
-  readonly ackRandomFactor: number;
-  /** MAX_RETRANSMIT. */
-  readonly maxRetransmit: number;
+/** Times in milliseconds. */
+export interface ExchangeOptions extends Pick<CoapOptions, 'ackTimeout' | 'ackRandomFactor' | 'maxRetransmit'> {
   /** How long an answer may take once the request was acknowledged. */
   readonly answerTimeout: number;
 }
 
+const { ackTimeout, ackRandomFactor, maxRetransmit } = defaultCoapOptions;
+
 export const defaultExchangeOptions: ExchangeOptions = {
-  ackTimeout: 2_000,
-  ackRandomFactor: 1.5,
-  maxRetransmit: 4,
+  ackTimeout,
+  ackRandomFactor,
+  maxRetransmit,
   answerTimeout: 93_000,
 };
 

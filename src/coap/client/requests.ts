@@ -2,7 +2,7 @@ import { randomBytes, randomInt } from 'node:crypto';
 import { type Clock, HoldfastError } from '../../base/index.ts';
 import { classOf } from '../codes.ts';
 import { decode, type Message, types } from '../decode.ts';
-import { encode, encodeEmpty } from '../encode.ts';
+import { encode, encodeEmpty, type MessageParts } from '../encode.ts';
 import type { Datagrams } from './datagrams.ts';
 import { Exchange, type ExchangeOptions } from './exchange.ts';
 
@@ -22,7 +22,7 @@ export interface RequestsDeps {
 /** What one request holds. */
 export interface RequestParts {
   readonly code: number;
-  readonly options: readonly (readonly [number: number, value: Uint8Array])[];
+  readonly options: NonNullable<MessageParts['options']>;
   readonly payload?: Uint8Array | undefined;
   /** Default: one that is not in use. */
   readonly token?: Uint8Array | undefined;
