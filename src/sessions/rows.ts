@@ -5,6 +5,13 @@ import { Row } from './write-behind.ts';
 
 const nothing = Buffer.alloc(0);
 
+/** A subscription as it is asked for; `due`: topics of the retained messages that the client is to get for it. */
+export interface SubscriptionGiven {
+  readonly filter: string;
+  readonly qos: QoS;
+  readonly due: readonly string[];
+}
+
 /** A filter that a session has subscribed to. */
 export class SubscriptionRow extends Row {
   readonly session: Session;

@@ -2,15 +2,16 @@ import { type QoS, type StoredMessage, TopicTree } from '../domain/index.ts';
 import type { Content } from './codec.ts';
 import type { SessionDeps } from './options.ts';
 import { contentOf, SessionQueues } from './queues.ts';
-import { type EntryRow, IncomingRow, SubscriptionRow, type WatermarkRow, WillRow } from './rows.ts';
+import {
+  type EntryRow,
+  IncomingRow,
+  type SubscriptionGiven,
+  SubscriptionRow,
+  type WatermarkRow,
+  WillRow,
+} from './rows.ts';
 import { backlog, type LastUse, Session } from './session.ts';
 import type { Row, WriteBehind } from './write-behind.ts';
-
-export interface SubscriptionGiven {
-  readonly filter: string;
-  readonly qos: QoS;
-  readonly due: readonly string[];
-}
 
 /** All persistent sessions, in memory, which is what counts; `WriteBehind` brings changes to the disk. */
 export class Sessions {
@@ -144,10 +145,7 @@ export class Sessions {
     this.#sessions.delete(clientId);
   }
 
-  /**
-   * Adds subscriptions; they count once they are on disk, when this resolves. `due`: topics of the retained messages that the
-   * client is to get for them.
-   */
+  /** Adds subscriptions; they count once they are on disk, when this resolves. */
   async subscribe(clientId: string, subscriptions: readonly SubscriptionGiven[]): Promise<void> {
     const session = this.#sessionFor(clientId);
     const changed: SubscriptionRow[] = [];
@@ -176,12 +174,7 @@ export class Sessions {
 
   /** The client has got the retained message of a topic, or is not to get it any more. */
   settleRetained(session: Session, topic: string): void {
-    if (!session.due.delete(topic) || session.due.size > 0) return;
-    for (const row of session.subscriptions.values()) {
-      if (!row.due) continue;
-      row.due = false;
-      this.#writer.mark(row);
-    }
+    if (session.due.delete(topic)) this.#noteSettled(session);
   }
 
   /** To be called once after a start, when it is known what is retained: `topics` are those that a filter matches. */
@@ -189,6 +182,7 @@ export class Sessions {
     for (const session of this.#sessions.values()) {
       for (const { filter, due } of session.subscriptions.values())
         if (due) for (const topic of topics(filter)) session.due.add(topic);
+      this.#noteSettled(session);
     }
   }
 
@@ -296,6 +290,16 @@ export class Sessions {
       }
     }
     this.queues.sweep();
+  }
+
+  /** Once nothing is due its subscriptions say so. */
+  #noteSettled(session: Session): void {
+    if (session.due.size > 0) return;
+    for (const row of session.subscriptions.values()) {
+      if (!row.due) continue;
+      row.due = false;
+      this.#writer.mark(row);
+    }
   }
 
   #matching(topic: string, qos: QoS): Map<Session, QoS> {

@@ -310,6 +310,20 @@ describe('retained messages that a session was not sent, or did not acknowledge,
     expect(last.wire.got).toEqual([]);
   });
 
+  it('are not due any more where a start finds none: what is retained later comes once', async () => {
+    const { local, wire: first } = await setUp();
+    await first.messages(4, false);
+    await gone(local, first);
+    for (const name of ['a', 'b', 'c', 'd']) await publish(local, message('', `r/${name}`, { retain: true }));
+    const empty = await restart(local);
+    await empty.sessionStore.flush(true);
+    await retain(empty, 'a', 'new');
+    const { wire } = await Wire.open(await restart(empty), 'sub');
+    expect((await wire.messages(5)).at(-1)).toBe('new/1');
+    await wire.settled();
+    expect(wire.got).toEqual([]);
+  });
+
   it('are not sent again at QoS 2 once they were received, and their handshake goes on', async () => {
     const { local, wire: first } = await setUp({}, 2);
     const [{ messageId = 0 }] = [await first.next('publish'), await first.next('publish')];
