@@ -3,9 +3,10 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { build } from 'esbuild';
 import { afterAll, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import type { Load, Order, Outage, Report, Said } from './load/main.ts';
 import { Daemon } from './support/daemon.ts';
-import { freePort, scratch } from './support/peers.ts';
+import { scratch } from './support/peers.ts';
 
 const number = (name: string, byDefault: number) => Number(process.env[name] ?? byDefault);
 const load = {

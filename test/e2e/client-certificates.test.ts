@@ -2,8 +2,9 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import mqtt, { type IClientOptions, type MqttClient } from 'mqtt';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Daemon } from './support/daemon.ts';
-import { freePort, scratch } from './support/peers.ts';
+import { scratch } from './support/peers.ts';
 import { run } from './support/process.ts';
 
 const place = scratch();

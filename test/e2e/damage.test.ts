@@ -3,8 +3,9 @@ import { join } from 'node:path';
 import mqtt, { type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { LevelStore } from '../../src/log/index.ts';
+import { freePort } from '../support/ports.ts';
 import { Daemon, eventually, holdfast } from './support/daemon.ts';
-import { freePort, Mosquitto, scratch } from './support/peers.ts';
+import { Mosquitto, scratch } from './support/peers.ts';
 import { run } from './support/process.ts';
 
 /** Damage to the files of a gateway that is stopped: it starts, serves, and says what it lost. */

@@ -1,12 +1,13 @@
 import { appendFileSync } from 'node:fs';
 import { afterEach, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { CoapDevice } from './support/coap-device.ts';
 import { Collector } from './support/collector.ts';
 import { Daemon, eventually } from './support/daemon.ts';
 import { FaultLedger } from './support/fault-ledger.ts';
 import { FaultProxy } from './support/fault-proxy.ts';
 import { NatsServer } from './support/nats.ts';
-import { freePort, Mosquitto, scratch } from './support/peers.ts';
+import { Mosquitto, scratch } from './support/peers.ts';
 import { CoapPublisher, MqttPublisher, type Publisher } from './support/publisher.ts';
 
 /**

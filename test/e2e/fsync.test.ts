@@ -1,8 +1,9 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Daemon, eventually } from './support/daemon.ts';
-import { coapClient, freePort, publish, scratch } from './support/peers.ts';
+import { coapClient, publish, scratch } from './support/peers.ts';
 import { run } from './support/process.ts';
 
 const place = scratch();

@@ -3,8 +3,9 @@ import { rmSync } from 'node:fs';
 import { join } from 'node:path';
 import mqtt, { type MqttClient } from 'mqtt';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Daemon, eventually } from './support/daemon.ts';
-import { freePort, Mosquitto, scratch } from './support/peers.ts';
+import { Mosquitto, scratch } from './support/peers.ts';
 import { run } from './support/process.ts';
 
 /** A state directory on a tmpfs of 96 MiB, filled while the upstream is away, freed when it is back, filled again. */

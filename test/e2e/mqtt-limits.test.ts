@@ -1,8 +1,9 @@
 import { createConnection } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { bytesOf, connectOf, Raw, unique } from './conformance/raw.ts';
 import { Daemon, eventually } from './support/daemon.ts';
-import { freePort, scratch } from './support/peers.ts';
+import { scratch } from './support/peers.ts';
 
 const MiB = 1_048_576;
 const open: { remove: () => void; daemon: Daemon }[] = [];

@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Collector } from './support/collector.ts';
 import { Daemon, eventually } from './support/daemon.ts';
-import { freePort, Mosquitto, scratch } from './support/peers.ts';
+import { Mosquitto, scratch } from './support/peers.ts';
 import { CoapPublisher, MqttPublisher, type Publisher } from './support/publisher.ts';
 
 /**

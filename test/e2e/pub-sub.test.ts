@@ -1,8 +1,9 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Daemon, eventually, holdfast } from './support/daemon.ts';
-import { coapClient, freePort, Mosquitto, publish, scratch, subscriber } from './support/peers.ts';
+import { coapClient, Mosquitto, publish, scratch, subscriber } from './support/peers.ts';
 import { Running, run } from './support/process.ts';
 
 /** `holdfast pub` and `holdfast sub` as a technician has them, beside real peers. */

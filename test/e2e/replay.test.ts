@@ -1,7 +1,8 @@
 import mqtt, { type MqttClient } from 'mqtt';
 import { afterAll, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Daemon, eventually } from './support/daemon.ts';
-import { freePort, Mosquitto, scratch } from './support/peers.ts';
+import { Mosquitto, scratch } from './support/peers.ts';
 
 /** A backlog replayed as configured: slowly, the newest first, the latest of a state alone; what is given up is announced. */
 

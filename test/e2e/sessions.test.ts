@@ -1,7 +1,8 @@
 import mqtt, { type IClientOptions } from 'mqtt';
 import { afterAll, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Daemon } from './support/daemon.ts';
-import { coapClient, freePort, publish, scratch } from './support/peers.ts';
+import { coapClient, publish, scratch } from './support/peers.ts';
 import { Running, run } from './support/process.ts';
 
 const place = scratch();

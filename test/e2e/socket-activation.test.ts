@@ -1,8 +1,9 @@
 import { createSocket } from 'node:dgram';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Daemon, eventually } from './support/daemon.ts';
-import { coapClient, freePort, scratch } from './support/peers.ts';
+import { coapClient, scratch } from './support/peers.ts';
 import { run } from './support/process.ts';
 
 /** The daemon with a CoAP socket that a service manager holds, here a small one in Python. */

@@ -1,7 +1,8 @@
 import { afterAll, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Raw } from './conformance/raw.ts';
 import { Daemon, eventually } from './support/daemon.ts';
-import { coapClient, freePort, Mosquitto, scratch, subscriber } from './support/peers.ts';
+import { coapClient, Mosquitto, scratch, subscriber } from './support/peers.ts';
 import { run } from './support/process.ts';
 
 const place = scratch();

@@ -6,7 +6,8 @@ import { generate, parser } from 'mqtt-packet';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createWebSocketStream, WebSocketServer } from 'ws';
 import { HoldfastError } from '../../src/base/index.ts';
-import { freePort, Mosquitto, until } from './support/broker.ts';
+import { freePort } from '../support/ports.ts';
+import { Mosquitto, until } from './support/broker.ts';
 import { harness, rule } from './support/harness.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];

@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, it } from 'vitest';
+import { freePort } from '../../support/ports.ts';
 import { Daemon } from '../support/daemon.ts';
-import { freePort, Mosquitto, scratch } from '../support/peers.ts';
+import { Mosquitto, scratch } from '../support/peers.ts';
 import { type ConnectOptions, type Of, Raw } from './raw.ts';
 
 /** A broker under test, and clients of it that end with the test. */

@@ -1,6 +1,4 @@
-import { createSocket, type Socket } from 'node:dgram';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Running, run } from './process.ts';
@@ -9,28 +7,6 @@ import { Running, run } from './process.ts';
 export function scratch(): { path: string; remove: () => void } {
   const path = mkdtempSync(join(tmpdir(), 'holdfast-e2e-'));
   return { path, remove: () => rmSync(path, { recursive: true, force: true }) };
-}
-
-/** A port below the ephemeral range that was free for TCP and UDP a moment ago. */
-export async function freePort(): Promise<number> {
-  for (;;) {
-    const port = 10_000 + Math.floor(Math.random() * 20_000);
-    const tcp = createServer();
-    const udp = createSocket('udp4');
-    const free = await Promise.all([
-      binds(tcp, () => tcp.listen(port, '127.0.0.1')),
-      binds(udp, () => udp.bind(port, '127.0.0.1')),
-    ]);
-    if (free.every(Boolean)) return port;
-  }
-}
-
-function binds(endpoint: Server | Socket, bind: () => void): Promise<boolean> {
-  return new Promise((resolve) => {
-    endpoint.once('error', () => resolve(false));
-    endpoint.once('listening', () => endpoint.close(() => resolve(true)));
-    bind();
-  });
 }
 
 /** A mosquitto on a loopback port, to be stopped and started. */
