@@ -5,6 +5,8 @@ import type { LoginThrottle } from './throttle.ts';
 export interface PasswordCheck {
   /** Whether there is such a user. */
   has(name: string): boolean;
+  /** What tells the user's password from those before and after it, and nothing else of it; empty for no such user. */
+  stampOf(name: string): string;
   /** `ok` where this pair was found right lately; says nothing otherwise. */
   verifyCached(name: string, password: string): 'ok' | undefined;
   verify(name: string, password: string): Promise<'ok' | 'wrong' | 'unknown'>;
@@ -71,10 +73,16 @@ export class Authenticator {
     return this.#verify(username, secret, address);
   }
 
-  /** Whether one who once came in as `username` would still be known. */
-  knows(username: string): boolean {
+  /** Whether one who came in as `username`, when `stampOf` said `stamp` of it, may go on. */
+  knows(username: string, stamp: string): boolean {
     if (username === '') return this.#anonymous;
+    if (this.stampOf(username) !== stamp) return false;
     return this.#passwords.has(username) || this.#tokens.hasLiveToken(username);
+  }
+
+  /** Another one once the user's password is another. */
+  stampOf(username: string): string {
+    return username === '' ? '' : this.#passwords.stampOf(username);
   }
 
   async #verify(username: string, password: string, address: string): Promise<Login> {

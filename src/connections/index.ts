@@ -8,7 +8,9 @@
  * Who comes and who goes, and why, is recorded in the log, refused logins too.
  *
  * Passwords are scrypt hashes in `users.toml`; a pair found right is remembered for a while under a keyed hash, so that a
- * check per request costs microseconds. Access rules: the first that matches decides.
+ * check per request costs microseconds. What was let in with a password and outlives a run (a kept CoAP client, an IM
+ * token) carries the stamp of that password, and goes no further once its user has another, whenever it was changed.
+ * Access rules: the first that matches decides.
  *
  * `psk.toml` (0600) has the pre-shared keys of devices that speak DTLS: an identity is a user name, and a device that proved
  * it needs no password. The keys are in the clear, as both ends need them.

@@ -10,6 +10,8 @@ export interface TokenRecord {
   readonly hash: string;
   /** Empty for an application token. */
   readonly username: string;
+  /** Of the password that it was given for (`UsersFile.stampOf`); empty where it was given for none. */
+  readonly stamp: string;
   /** The one full client id that may use it; empty: any. */
   readonly clientId: string;
   /** Seconds. */
@@ -38,11 +40,12 @@ export function randomText(length: number): string {
 }
 
 export function formatRecord(record: TokenRecord): string {
-  const { kind, hash, username, clientId, lifetime, expires } = record;
+  const { kind, hash, username, stamp, clientId, lifetime, expires } = record;
   return JSON.stringify({
     kind,
     hash,
     ...(username === '' ? {} : { username }),
+    ...(stamp === '' ? {} : { stamp }),
     ...(clientId === '' ? {} : { clientId }),
     lifetime,
     expires: expires ?? null,
@@ -63,12 +66,21 @@ export function parseLine(line: string): TokenRecord | { readonly revoked: strin
     return undefined;
   }
   if (typeof read !== 'object' || read === null) return undefined;
-  const { kind, hash, username = '', clientId = '', lifetime, expires, revoked } = read as Record<string, unknown>;
+  const {
+    kind,
+    hash,
+    username = '',
+    stamp = '',
+    clientId = '',
+    lifetime,
+    expires,
+    revoked,
+  } = read as Record<string, unknown>;
   if (isHash(revoked)) return { revoked };
   if (typeof kind !== 'string' || !kinds.includes(kind) || !isHash(hash)) return undefined;
-  if (!isText(username) || !isText(clientId) || !isWhole(lifetime)) return undefined;
+  if (!isText(username) || !isText(stamp) || !isText(clientId) || !isWhole(lifetime)) return undefined;
   if (expires !== null && !isWhole(expires)) return undefined;
-  return { kind: kind as TokenKind, hash, username, clientId, lifetime, expires: expires ?? undefined };
+  return { kind: kind as TokenKind, hash, username, stamp, clientId, lifetime, expires: expires ?? undefined };
 }
 
 function isHash(value: unknown): value is string {

@@ -2,15 +2,7 @@ import { type Clock, HoldfastError, reasonOf, type Service } from '../base/index
 import type { ClockQuality } from '../domain/index.ts';
 import type { Counter, Logger, Metrics } from '../telemetry/index.ts';
 import { TokenFile } from './token-file.ts';
-import {
-  formatRecord,
-  formatRevocation,
-  hashOf,
-  parseLine,
-  randomText,
-  type TokenKind,
-  type TokenRecord,
-} from './token-record.ts';
+import { formatRecord, formatRevocation, hashOf, parseLine, randomText, type TokenRecord } from './token-record.ts';
 
 /** A token that was made: only its holder has it from now on. */
 export interface IssuedToken {
@@ -109,17 +101,18 @@ export class TokenStore implements Service {
 
   /** @throws HoldfastError `store_failed`, `unavailable`; the same for the others. */
   createAppToken(): Promise<IssuedToken> {
-    return this.#create('app', `YWMt${randomText(126)}`, '', '', appTokenLifetime);
+    return this.#create(`YWMt${randomText(126)}`, { kind: 'app', lifetime: appTokenLifetime });
   }
 
   /** 27 characters. `clientId`: the only full client id that may use it. `expiresIn`: seconds. */
   createUserToken(given: { username: string; clientId?: string; expiresIn: number }): Promise<IssuedToken> {
-    return this.#create('user', randomText(27), given.username, given.clientId ?? '', given.expiresIn);
+    const { username, clientId = '', expiresIn } = given;
+    return this.#create(randomText(27), { kind: 'user', username, clientId, lifetime: expiresIn });
   }
 
-  /** 130 characters, for one whose password was right. */
-  createImToken(username: string): Promise<IssuedToken> {
-    return this.#create('im', `YWMt${randomText(126)}`, username, '', appTokenLifetime);
+  /** 130 characters, for one whose password was right; `stamp` tells it from the password's successors. */
+  createImToken(username: string, stamp: string): Promise<IssuedToken> {
+    return this.#create(`YWMt${randomText(126)}`, { kind: 'im', username, stamp, lifetime: appTokenLifetime });
   }
 
   isAppToken(token: string): boolean {
@@ -143,24 +136,24 @@ export class TokenStore implements Service {
     return kept.clientId === '' || kept.clientId === clientId ? 'ok' : 'wrong';
   }
 
-  /** Takes back the tokens that were given for passwords of the users whom `matches` is true of. */
-  async revokeImTokens(matches: (username: string) => boolean): Promise<void> {
-    const gone = [...this.#user.values()].filter(({ kind, username }) => kind === 'im' && matches(username));
-    for (const { hash } of gone) this.#drop(hash);
-    this.#lines += gone.length;
-    await Promise.all(gone.map(({ hash }) => this.#file.append(formatRevocation(hash))));
+  /** Takes back the tokens that were given for a password that its user has no more: `stampOf` says which one has. */
+  dropStale(stampOf: (username: string) => string): void {
+    const stale = [...this.#user.values()].filter((one) => one.kind === 'im' && one.stamp !== stampOf(one.username));
+    for (const { hash } of stale) {
+      this.#drop(hash);
+      // should the line not come to the disk, the next run finds it stale again
+      this.#note(formatRevocation(hash));
+    }
   }
 
   async #create(
-    kind: TokenKind,
     token: string,
-    username: string,
-    clientId: string,
-    lifetime: number,
+    given: Pick<TokenRecord, 'kind' | 'lifetime'> & Partial<TokenRecord>,
   ): Promise<IssuedToken> {
     if (!this.#open) throw new HoldfastError('unavailable', 'the tokens are not open');
+    const { lifetime } = given;
     const expires = this.#quality() === 'synced' ? this.#clock.wall() + lifetime * 1_000 : undefined;
-    const kept: Kept = { kind, hash: hashOf(token), username, clientId, lifetime, expires, live: false };
+    const kept: Kept = { username: '', stamp: '', clientId: '', ...given, hash: hashOf(token), expires, live: false };
     const evicted = this.#keep(kept);
     this.#lines += 1;
     if (evicted !== undefined) this.#note(formatRevocation(evicted));

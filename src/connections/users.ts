@@ -1,4 +1,4 @@
-import { createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, scrypt, timingSafeEqual } from 'node:crypto';
 import { HoldfastError } from '../base/index.ts';
 import type { PasswordCheck } from './authenticator.ts';
 import { ManagedFile } from './managed-file.ts';
@@ -8,6 +8,8 @@ const cacheSize = 10_000;
 const concurrency = 2;
 const maxWaiting = 1_000;
 const maxPassword = 1_024;
+/** Characters of a stamp, six bits each. */
+const stampLength = 16;
 
 /**
  * `users.toml` (0600): who has which password. Read once and again when told; a pair found right is remembered under a
@@ -43,6 +45,12 @@ export class UsersFile implements PasswordCheck {
 
   has(name: string): boolean {
     return this.#users.has(name);
+  }
+
+  /** From the stored hash, of which the salt is another for each password. */
+  stampOf(name: string): string {
+    const hash = this.#users.get(name);
+    return hash === undefined ? '' : createHash('sha256').update(hash).digest('base64url').slice(0, stampLength);
   }
 
   verifyCached(name: string, password: string): 'ok' | undefined {

@@ -222,6 +222,7 @@ export class Gateway {
       sessions,
       registry,
       this.#tokens,
+      serviceOf('passwords', async () => this.#dropTokens()),
       // clients that an earlier run had are there again before a request comes in, and are sent to once that can be done
       serviceOf('coap clients', () => resources.restore()),
       index,
@@ -245,7 +246,6 @@ export class Gateway {
     await this.#users.load();
     await this.#transports.loadKeys();
     await this.#stack.start(this.#services, config.shutdownDeadline);
-    await this.#dropTokens(new Set());
   }
 
   /** Stops taking, commits, lets go of the upstreams, closes; what does not stop within the deadline is named. */
@@ -264,7 +264,7 @@ export class Gateway {
     this.#registry.kick(
       ({ network, username }) => gone.has(username) || (network === 'coaps' && revoked.has(username)),
     );
-    await this.#dropTokens(gone);
+    this.#dropTokens();
     this.#rules.replace(config.auth.acl);
     this.#authenticator.allowAnonymous(config.auth.anonymous);
   }
@@ -302,9 +302,9 @@ export class Gateway {
     };
   }
 
-  /** A user who was removed has no way in any more, and with a password that was changed nobody. */
-  async #dropTokens(changed: ReadonlySet<string>): Promise<void> {
-    await this.#tokens.revokeImTokens((name) => changed.has(name) || !this.#users.has(name));
+  /** With a password that was changed, also while nothing ran, nobody has a way in any more. */
+  #dropTokens(): void {
+    this.#tokens.dropStale((name) => this.#users.stampOf(name));
   }
 
   /** Where the disk keeps the log from opening the others wait: they begin with what it holds. */

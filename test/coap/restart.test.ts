@@ -234,17 +234,18 @@ describe('a connected client', () => {
     expect([...site.registry.all()]).toEqual([]);
   });
 
-  it('does not come back where its user is gone, or may not read the topic any more', async () => {
-    const passwords = { ann: 'secret', bob: 'secret' };
+  it('does not come back where its user is gone or has another password, or may not read the topic any more', async () => {
+    const passwords = { ann: 'secret', bob: 'secret', eve: 'secret' };
     const old = await run({ anonymous: false, passwords });
     await old.subscribe(await old.connect('a', here, 'username=ann', 'password=secret'), 'cmd', 'a1');
     await old.subscribe(await old.connect('b', there, 'username=bob', 'password=secret'), 'cmd', 'b2', there);
     await old.subscribe(await old.connect('c', there, 'username=bob', 'password=secret'), 'secret', 'c3', there);
+    await old.subscribe(await old.connect('e', there, 'username=eve', 'password=secret'), 'cmd', 'e4', there);
     const rules: AclRule[] = [
       { effect: 'deny', action: 'subscribe', user: '*', client: '*', topic: 'secret' },
       { effect: 'allow', action: 'all', user: '*', client: '*', topic: '#' },
     ];
-    const site = await again(old, 'stopped', { passwords: { bob: 'secret' }, rules });
+    const site = await again(old, 'stopped', { passwords: { bob: 'secret', eve: 'another' }, rules });
     expect(Array.from(site.registry.all(), ({ clientId }) => clientId)).toEqual(['b@app']);
   });
 

@@ -3,6 +3,7 @@ import { Authenticator, type PasswordCheck, type UserTokens } from '../../src/co
 
 const passwords = (pretended: string[] = [], cached = false): PasswordCheck => ({
   has: (name) => name === 'ann',
+  stampOf: (name) => (name === 'ann' ? 'stamp' : ''),
   verifyCached: (name, password) => (cached && name === 'ann' && password === 'right' ? 'ok' : undefined),
   verify: async (name, password) => (name !== 'ann' ? 'unknown' : password === 'right' ? 'ok' : 'wrong'),
   pretend: async (password) => void pretended.push(password),

@@ -50,7 +50,7 @@ describe('a token', () => {
     const store = await open();
     const app = await store.createAppToken();
     expect(app).toEqual({ token: expect.stringMatching(/^YWMt[A-Za-z0-9]{126}$/), expiresIn: 5_184_000 });
-    expect(await store.createImToken('ann')).toEqual({
+    expect(await store.createImToken('ann', 'stamp')).toEqual({
       token: expect.stringMatching(/^YWMt[A-Za-z0-9]{126}$/),
       expiresIn: 5_184_000,
     });
@@ -127,7 +127,7 @@ describe('a token', () => {
 describe('the file', () => {
   it('is on disk when a token is told, readable by its owner alone, without a token in it', async () => {
     const store = await open();
-    const made = await Promise.all([store.createAppToken(), user(store), store.createImToken('bob')]);
+    const made = await Promise.all([store.createAppToken(), user(store), store.createImToken('bob', 'stamp')]);
     const text = readFileSync(path(), 'utf8');
     for (const { token } of made) expect(text).not.toContain(token);
     expect(statSync(path()).mode & 0o777).toBe(0o600);
@@ -208,12 +208,17 @@ describe('the number of tokens', () => {
     expect(app.map((token) => after.isAppToken(token))).toEqual(expected);
   });
 
-  it('shrinks where a user’s password is gone: what was given for it is taken back', async () => {
+  it('shrinks where a user’s password is another: what was given for it is taken back, also by a later run', async () => {
+    const given = await open();
+    const { token: gone } = await given.createImToken('ann', 'former');
+    const { token: own } = await user(given);
+    const { token: stays } = await given.createImToken('bob', 'stamp');
+    await given.stop();
+    const stampOf = (name: string) => (name === 'bob' ? 'stamp' : 'later');
     const store = await open();
-    const { token: gone } = await store.createImToken('ann');
-    const { token: own } = await user(store);
-    const { token: stays } = await store.createImToken('bob');
-    await store.revokeImTokens((name) => name !== 'bob');
+    expect(store.checkUserToken('ann', gone, '')).toBe('ok');
+    store.dropStale(stampOf);
+    await store.stop();
     for (const one of [store, await open()]) {
       expect(one.checkUserToken('ann', gone, '')).toBe('wrong');
       expect(one.checkUserToken('ann', own, '')).toBe('ok');

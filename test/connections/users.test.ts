@@ -67,6 +67,18 @@ describe('the users file', () => {
     expect(await daemon.verify('a.b', 'two')).toBe('unknown');
   });
 
+  it('has a stamp for each password, the same in every run, also where the same one is given again', async () => {
+    await users().add('ann', 'x');
+    const [first, again] = [users(), users()];
+    await Promise.all([first.load(), again.load()]);
+    expect(first.stampOf('ann')).toMatch(/^[\w-]{16}$/);
+    expect(again.stampOf('ann')).toBe(first.stampOf('ann'));
+    await users().setPassword('ann', 'x');
+    await again.load();
+    expect(again.stampOf('ann')).not.toBe(first.stampOf('ann'));
+    expect(again.stampOf('bob')).toBe('');
+  });
+
   it('is replaced whole, readable by its owner alone, without the password', async () => {
     const file = users();
     await Promise.all(['c', 'a', 'b'].map((name) => file.add(name, 'hush')));

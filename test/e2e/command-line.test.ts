@@ -1,9 +1,10 @@
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
+import { freePort } from '../support/ports.ts';
 import { Daemon, eventually, holdfast } from './support/daemon.ts';
 import { coapClient, publish, scratch, subscriber } from './support/peers.ts';
-import { run } from './support/process.ts';
+import { Running, run } from './support/process.ts';
 
 const cleanups: (() => unknown)[] = [];
 
@@ -145,6 +146,33 @@ describe('a daemon', () => {
     await user(['password', 'ann'], 'new\n');
     await eventually(async () => (await clients()) === 1, 'ann is out');
     expect((await publish(mqtt, 'a', 'x', ['-q', '1', '-u', 'ann', '-P', 'new'])).code).toBe(0);
+  });
+
+  it('does not go on with a CoAP client whose password was changed while nothing ran', {
+    timeout: 60_000,
+  }, async () => {
+    const port = await freePort();
+    const daemon = await started(
+      `[auth]\nanonymous = false\n[coap]\nlisten = ["coap://127.0.0.1:${port}"]\nmode = "connection"\n`,
+    );
+    const user = (args: readonly string[], password = '') =>
+      run(holdfast, ['user', ...args, '--config', daemon.configFile], password);
+    const coap = (method: string, path: string, ...args: readonly string[]) =>
+      new Running('stdbuf', ['-oL', coapClient, '-m', method, '-v', '6', ...args, `coap://127.0.0.1:${port}/${path}`]);
+    const clients = async () => (await daemon.status()).clients.coap;
+    for (const name of ['ann', 'bob']) {
+      await user(['add', name], `${name}s\n`);
+      const login = coap('post', `mqtt/connection?clientid=${name}&username=${name}&password=${name}s`, '-B', '10');
+      const token = /:: '([\w-]{22})'/.exec(await login.outputs(/2\.01/))?.[1];
+      const observer = coap('get', `ps/cmd?clientid=${name}&token=${token}&qos=1`, '-s', '60');
+      cleanups.push(() => observer.kill());
+      await observer.outputs(/2\.05/);
+    }
+    expect(await clients()).toBe(2);
+    await daemon.kill();
+    await user(['password', 'ann'], 'new\n');
+    await daemon.start();
+    expect(await clients()).toBe(1);
   });
 
   it('lets nobody in unnamed once there are users and nothing was stated', { timeout: 60_000 }, async () => {

@@ -6,6 +6,7 @@ export type Passwords = Readonly<Record<string, string>>;
 export function plainPasswords(passwords: Passwords = {}): PasswordCheck {
   return {
     has: (name) => passwords[name] !== undefined,
+    stampOf: (name) => passwords[name] ?? '',
     verifyCached: () => undefined,
     verify: async (name, password) =>
       passwords[name] === undefined ? 'unknown' : passwords[name] === password ? 'ok' : 'wrong',

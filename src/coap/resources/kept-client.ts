@@ -4,6 +4,8 @@ import type { KeptObservation, Place } from '../message-layer.ts';
 /** A connected client as it is kept over a restart. */
 export interface KeptClient {
   readonly username: string;
+  /** Of the password that its user had when it subscribed (`Authenticator.stampOf`). */
+  readonly stamp: string;
   readonly network: Network;
   /** As shown, e.g. `192.0.2.7:49152`. */
   readonly address: string;
@@ -40,14 +42,14 @@ export function encodeKept(client: KeptClient): string {
 
 /** Undefined where it is not what `encodeKept` wrote. */
 export function decodeKept(text: string): KeptClient | undefined {
-  const { username, network, address, digest, place, subscriptions } = fieldsOf(parse(text));
-  if (typeof username !== 'string' || (network !== 'coap' && network !== 'coaps') || typeof address !== 'string')
-    return undefined;
+  const { username, stamp = '', network, address, digest, place, subscriptions } = fieldsOf(parse(text));
+  if (typeof username !== 'string' || typeof stamp !== 'string') return undefined;
+  if ((network !== 'coap' && network !== 'coaps') || typeof address !== 'string') return undefined;
   if (typeof digest !== 'string' || digest === '' || !Array.isArray(subscriptions)) return undefined;
   const read = subscriptions.map((one: unknown) => subscriptionOf(fieldsOf(one)));
   const whole = read.filter((one) => one !== undefined);
   if (whole.length < read.length) return undefined;
-  return { username, network, address, digest, place: placeOf(fieldsOf(place)), subscriptions: whole };
+  return { username, stamp, network, address, digest, place: placeOf(fieldsOf(place)), subscriptions: whole };
 }
 
 type Fields = Partial<Record<string, unknown>>;

@@ -160,9 +160,9 @@ export class Logins {
   /** Whether the client, which an earlier run had, goes on. */
   #restored(clientId: string, client: KeptClient): boolean {
     const { authenticator, registry, rules, subscriptions } = this.#deps;
-    const { username, network, address, digest, place } = client;
+    const { username, stamp, network, address, digest, place } = client;
     // one who proved itself to the transport has to do that again
-    if (network !== 'coaps' && !authenticator.knows(username)) return false;
+    if (network !== 'coaps' && !authenticator.knows(username, stamp)) return false;
     const allowed = client.subscriptions.filter(({ filter }) =>
       rules.allows({ clientId, username }, 'subscribe', filter),
     );

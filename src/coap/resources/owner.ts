@@ -10,6 +10,8 @@ export class Owner {
   readonly subscriptions = new Set<Subscription>();
   /** Of a connected client: the one under which it last subscribed. */
   connection: Connection | undefined;
+  /** Of the password that its user had then. */
+  stamp = '';
   /** Undefined for a client of an earlier run that was not seen yet. */
   endpoint: Endpoint | undefined;
   /** Where an earlier run had it. */
@@ -41,6 +43,14 @@ export class Owner {
       subscriptions.push({ filter, qos, since: durable.since, observation: kept, due: due.length > 0 });
     }
     const place = this.endpoint === undefined ? this.place : this.endpoint.place;
-    return encodeKept({ username, network, address, digest: digestOf(this.connection), place, subscriptions });
+    return encodeKept({
+      username,
+      stamp: this.stamp,
+      network,
+      address,
+      digest: digestOf(this.connection),
+      place,
+      subscriptions,
+    });
   }
 }

@@ -48,6 +48,8 @@ export interface SubscriptionsDeps {
   readonly observers: Observers;
   readonly journal: Journal;
   readonly kept: ClientStore;
+  /** What tells a user's password from those before and after it. */
+  readonly authenticator: { stampOf(username: string): string };
   readonly log: {
     require(id: bigint): void;
     age(message: StoredMessage): number | undefined;

@@ -86,6 +86,7 @@ export class Subscriptions {
     for (const one of former) this.#end(owner, one);
     owner.endpoint = request.endpoint;
     owner.connection = connection;
+    owner.stamp = this.#stampOf(connection);
     this.#owners.set(owner.key, owner);
     if (subscription.durable !== undefined) subscription.durable.owed.put(owed);
     else for (const debt of owed) this.#debts.settle(debt);
@@ -103,6 +104,7 @@ export class Subscriptions {
     const { clientId } = connection;
     const owner = this.#newOwner(clientId, connection);
     owner.place = place;
+    owner.stamp = this.#stampOf(connection);
     this.#owners.set(clientId, owner);
     for (const { filter, qos, since, observation, due } of subscriptions) {
       const subscription = this.#make({ filter, qos, clientId }, since);
@@ -192,6 +194,10 @@ export class Subscriptions {
     }
     owner.seen = now;
     if (owner.parked > 0) this.#reopen(owner);
+  }
+
+  #stampOf(connection: Connection | undefined): string {
+    return connection === undefined ? '' : this.#deps.authenticator.stampOf(connection.username);
   }
 
   /** An observation of an earlier run, numbered on. */

@@ -114,11 +114,11 @@ const userToken = route({
     wrongPair,
   ],
   handle: async (values, context, caller) => {
-    const { tokens, identity, clock } = context;
+    const { tokens, passwords, identity, clock } = context;
     const name = values.username;
     if (values.password !== undefined) {
       await checkPassword(name, values.password, context, caller);
-      const { token, expiresIn } = await tokens.createImToken(name);
+      const { token, expiresIn } = await tokens.createImToken(name, passwords.stampOf(name));
       const now = clock.wall();
       const uuid = uuidOf(identity.applicationUuid, name);
       const user = { created: now, modified: now, type: 'user', uuid, username: name, activated: true };
