@@ -294,8 +294,8 @@ export class Keeper {
     this.#failed = true;
     // what is damaged fails again, and the log has it all
     if (isDamage(reasonOf(thrown))) this.#jobs.add('rebuild');
-    health.raise(failingIndex, reasonOf(thrown));
-    logger.error({ reason: reasonOf(thrown) }, 'the index failed; its store is opened anew');
+    if (health.raise(failingIndex, reasonOf(thrown)))
+      logger.error({ reason: reasonOf(thrown) }, 'the index failed; its store is opened anew');
     this.#after('open', reopenDelay);
   }
 

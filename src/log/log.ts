@@ -16,6 +16,7 @@ import { damaged, failing, type LogDeps } from './options.ts';
 import type { LogPage } from './reader.ts';
 import { RecentChunks } from './recent.ts';
 import { segmentWrites } from './recovery.ts';
+import { ReopenPace } from './reopen-pace.ts';
 import { Retention } from './retention.ts';
 import { Segments } from './segments.ts';
 import type { Write } from './store.ts';
@@ -40,6 +41,7 @@ export class Log implements Service {
   #keeper: Timer | undefined;
   /** Why the store failed last. */
   #failure: HoldfastError | undefined;
+  readonly #reopenPace: ReopenPace;
   /** The boot number this process began with; a store opened anew gets a higher one under the same monotonic clock. */
   #firstBoot = 0;
   readonly #cursors = new Cursors();
@@ -50,6 +52,7 @@ export class Log implements Service {
 
   constructor(deps: LogDeps) {
     this.#deps = deps;
+    this.#reopenPace = new ReopenPace(deps.clock);
     const correct: Correct = (header) => this.#shifts.correct(header);
     this.#recent = new RecentChunks(deps.options.recentBytes, correct);
     this.#disk = new DiskReader({
@@ -294,6 +297,7 @@ export class Log implements Service {
     this.#committer.start(this.#committed);
     this.#recent.clear();
     this.#state = 'open';
+    this.#reopenPace.opened();
     logger.info({ ...this.size, boot, how, ms: Math.round(clock.monotonic() - begun) }, 'the log is open');
   }
 
@@ -310,13 +314,14 @@ export class Log implements Service {
   /** LevelDB stays in error until it is opened anew: so do that, under a new boot number, until it works. */
   #failed(error: HoldfastError): void {
     const { logger, health, clock } = this.#deps;
+    const wait = this.#reopenPace.failed();
     this.#state = 'failed';
     this.#failure = error;
-    health.raise(failing, error.message);
-    logger.error({ reason: error.message }, 'the store failed and is opened anew');
+    if (health.raise(failing, error.message))
+      logger.error({ reason: error.message, wait }, 'the store failed and is opened anew');
     this.#committer.fail(error);
     this.#reopening?.cancel();
-    this.#reopening = clock.after('log reopen', second, () => void this.#reopen());
+    this.#reopening = clock.after('log reopen', wait, () => void this.#reopen());
   }
 
   async #reopen(): Promise<void> {

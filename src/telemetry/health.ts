@@ -26,11 +26,16 @@ export class Health {
     this.#clock = clock;
   }
 
-  /** Says that `condition` holds for `subject`; the detail may change while it holds. */
-  raise(condition: Condition, detail = '', subject = ''): void {
+  /**
+   * Says that `condition` holds for `subject`; the detail may change while it holds.
+   * @returns whether that is news: it did not hold, or for another reason.
+   */
+  raise(condition: Condition, detail = '', subject = ''): boolean {
     const key = `${condition.code}/${subject}`;
-    const since = this.#active.get(key)?.since ?? this.#clock.monotonic();
+    const former = this.#active.get(key);
+    const since = former?.since ?? this.#clock.monotonic();
     this.#active.set(key, { condition, detail, since });
+    return former?.detail !== detail;
   }
 
   /** Says that `condition` no longer holds for `subject`. */

@@ -5,6 +5,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import type { HoldfastError } from '../../src/base/index.ts';
 import { bootOf, positionOf } from '../../src/domain/index.ts';
 import { AtomicNumberFile, LevelStore } from '../../src/log/index.ts';
+import { type Logger, silentLogger } from '../../src/telemetry/index.ts';
 import type { FakeClock } from '../support/fake-clock.ts';
 import { MemoryNumberFile, MemoryStore } from '../support/memory-store.ts';
 import { makeLog, message, readAll, settle } from './support.ts';
@@ -160,6 +161,51 @@ describe('a write that fails', () => {
     expect(health.active()).toEqual([]);
     const { messages } = await readAll(log, 0n);
     expect(messages.map((one) => String(one.payload))).toEqual(['kept', 'again']);
+  });
+
+  it('is tried again less often the longer it goes on, and said once; soon again after a while that it worked', async () => {
+    const store = new MemoryStore();
+    const lines: string[] = [];
+    const note = (_fields: object, text: string) => void lines.push(text);
+    const logger: Logger = { ...silentLogger, info: note, warn: note, error: note };
+    const { log, clock } = makeLog(store, { logger });
+    await log.start();
+    let opened = 0;
+    const open = store.open.bind(store);
+    store.open = () => {
+      opened += 1;
+      return open();
+    };
+    const openedIn = async (seconds: number) => {
+      opened = 0;
+      for (let n = 0; n < seconds; n++) {
+        clock.advance(1_000);
+        await settle(clock);
+      }
+      return opened;
+    };
+    const fail = async () => {
+      store.broken = true;
+      log.append(message('lost'), () => undefined);
+      await settle(clock);
+    };
+    store.unopenable = true;
+    lines.length = 0;
+    await fail();
+    expect(await openedIn(3)).toBe(3);
+    const later = await openedIn(3_600);
+    expect(later).toBeGreaterThan(350);
+    expect(later).toBeLessThan(370);
+    // why it failed, and why it does not open
+    expect(lines).toEqual(Array(2).fill('the store failed and is opened anew'));
+    store.unopenable = false;
+    expect(await openedIn(10)).toBe(1);
+    await fail();
+    expect(await openedIn(9)).toBe(0);
+    expect(await openedIn(1)).toBe(1);
+    await openedIn(61);
+    await fail();
+    expect(await openedIn(1)).toBe(1);
   });
 });
 

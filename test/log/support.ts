@@ -1,6 +1,6 @@
 import type { ClockQuality, Message, StoredMessage } from '../../src/domain/index.ts';
 import { type DiskSpace, Log, type LogOptions, type NumberFile, type Store } from '../../src/log/index.ts';
-import { Health, Metrics, silentLogger } from '../../src/telemetry/index.ts';
+import { Health, type Logger, Metrics, silentLogger } from '../../src/telemetry/index.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { FakeDisk } from '../support/fake-disk.ts';
 import { MemoryNumberFile } from '../support/memory-store.ts';
@@ -29,6 +29,7 @@ export function makeLog(
     space?: DiskSpace;
     quality?: () => ClockQuality;
     options?: Partial<LogOptions>;
+    logger?: Logger;
   } = {},
 ): Bench {
   const clock = given.clock ?? new FakeClock();
@@ -40,7 +41,7 @@ export function makeLog(
     space: given.space ?? new FakeDisk(),
     clock,
     quality: given.quality ?? (() => 'synced'),
-    logger: silentLogger,
+    logger: given.logger ?? silentLogger,
     metrics,
     health,
     options: { ...defaults, ...given.options },

@@ -125,10 +125,10 @@ describe('health', () => {
     const clock = new FakeClock();
     const health = new Health(clock);
     const down = { code: 'down', severity: 'degraded', text: 'An upstream is down.' } as const;
-    health.raise(down, 'first', 'a');
+    const raised = [health.raise(down, 'first', 'a'), health.raise(down, 'first', 'a')];
     clock.advance(500);
-    health.raise(down, 'second', 'b');
-    health.raise(down, 'changed', 'a');
+    raised.push(health.raise(down, 'second', 'b'), health.raise(down, 'changed', 'a'));
+    expect(raised).toEqual([true, false, true, true]);
     expect(health.active()).toEqual([
       { ...down, detail: 'changed', age: 500 },
       { ...down, detail: 'second', age: 0 },
