@@ -19,7 +19,7 @@ export interface Connection extends Arrival, ConnectionFacts {
   token: string;
   /** Of a token that is an earlier run's. */
   readonly digest: string | undefined;
-  /** Monotonic time of the last authenticated sign of life, whole milliseconds. */
+  /** When it last gave an authenticated sign of life: whole milliseconds in which clients could be heard. */
   lastSeen: number;
 }
 

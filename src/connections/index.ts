@@ -3,7 +3,8 @@
  *
  * One connection per client id (`deviceID@AppID`), whatever the protocol: a new valid login ends the older connection as
  * `taken_over`, so that a rebooted device is never locked out. A connection's token is 128 random bits. Only traffic that
- * was authenticated counts as a sign of life; one sweep a second on the monotonic clock finds those that went silent.
+ * was authenticated counts as a sign of life; one sweep a second on the monotonic clock finds those that went silent. Where
+ * the process itself was kept from running, the sweep comes late, and that time is nobody's silence.
  *
  * Who comes and who goes, and why, is recorded in the log, refused logins too.
  *

@@ -29,6 +29,9 @@ export class ConnectionRegistry implements Service {
   readonly #watchers = new Set<(event: Connected | Disconnected) => void>();
   readonly #expired;
   #sweep: Timer | undefined;
+  #sweptAt = 0;
+  /** Milliseconds for which the process was kept from running: nobody was silent in them, as nobody could be heard. */
+  #deaf = 0;
   #random = Buffer.alloc(0);
   #randomAt = 0;
 
@@ -50,6 +53,7 @@ export class ConnectionRegistry implements Service {
   }
 
   async start(): Promise<void> {
+    this.#sweptAt = this.#clock.monotonic();
     this.#sweep = this.#clock.every('connection sweep', sweepInterval, () => this.#expire());
   }
 
@@ -138,12 +142,16 @@ export class ConnectionRegistry implements Service {
     for (const connection of [...this.#connections.values()]) if (matches(connection)) this.#end(connection, 'kicked');
   }
 
-  /** Whole milliseconds: V8 keeps those in the object itself, and others beside it. */
+  /** How long clients could be heard. Whole milliseconds: V8 keeps those in the object itself, and others beside it. */
   #now(): number {
-    return Math.floor(this.#clock.monotonic());
+    return Math.floor(this.#clock.monotonic() - this.#deaf);
   }
 
   #expire(): void {
+    const at = this.#clock.monotonic();
+    const late = at - this.#sweptAt - sweepInterval;
+    this.#sweptAt = at;
+    if (late > sweepInterval) this.#deaf += late;
     const now = this.#now();
     // not an iterator, which makes an object for each of the connections, every second
     this.#connections.forEach((connection) => {

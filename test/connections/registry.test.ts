@@ -52,6 +52,20 @@ describe('the registry of connections', () => {
     expect(registry.find('a@app')).toBeUndefined();
   });
 
+  it('does not take for silence what it could not hear', () => {
+    const alive = registry.open(arrival('a@app'));
+    registry.open(arrival('gone@app'));
+    clock.advance(40_000);
+    clock.stall(3_600_000);
+    clock.advance(1);
+    expect(ended).toEqual([]);
+    registry.touch(alive);
+    clock.advance(6_000);
+    expect(ended).toEqual(['gone@app keepalive_timeout']);
+    clock.advance(40_000);
+    expect(ended).toEqual(['gone@app keepalive_timeout', 'a@app keepalive_timeout']);
+  });
+
   it('does not mind a step of the wall clock', () => {
     registry.open(arrival('a@app'));
     clock.step(10 * 365 * 86_400_000);

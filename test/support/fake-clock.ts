@@ -61,6 +61,13 @@ export class FakeClock implements Clock {
     this.#monotonic = until;
   }
 
+  /** Time passes in which nothing runs, as for a process that is stopped; what was due is at the next `advance`. */
+  stall(ms: number): void {
+    this.#wall += ms;
+    this.#monotonic += ms;
+    for (const timer of this.#armed) timer.due = Math.max(timer.due, this.#monotonic);
+  }
+
   #next(until: number): Armed | undefined {
     let next: Armed | undefined;
     for (const timer of this.#armed) {

@@ -16,15 +16,15 @@ export class Owner {
   endpoint: Endpoint | undefined;
   /** Where an earlier run had it. */
   place: Place | undefined;
-  /** Monotonic time at which the endpoint last proved itself, milliseconds. */
+  /** When the endpoint last proved itself, as `Connection.lastSeen`. */
   seen: number;
   /** Subscriptions that wait for the client. */
   parked = 0;
 
-  constructor(key: string, connection: Connection | undefined, seen: number) {
+  constructor(key: string, connection: Connection | undefined) {
     this.key = key;
     this.connection = connection;
-    this.seen = seen;
+    this.seen = connection?.lastSeen ?? 0;
   }
 
   /** Whether it has subscriptions that are kept over a restart. */

@@ -206,7 +206,7 @@ export class Subscriptions {
   }
 
   #newOwner(key: string, connection: Connection | undefined): Owner {
-    return new Owner(key, connection, this.#deps.clock.monotonic());
+    return new Owner(key, connection);
   }
 
   #make(wanted: Pick<SubscriptionRequest, 'filter' | 'qos' | 'clientId'>, since: bigint | undefined): Subscription {
