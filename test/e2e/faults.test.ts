@@ -1,9 +1,11 @@
-import { appendFileSync } from 'node:fs';
+import { appendFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { freePort } from '../support/ports.ts';
 import { CoapDevice } from './support/coap-device.ts';
 import { Collector } from './support/collector.ts';
 import { Daemon, eventually } from './support/daemon.ts';
+import { Ejabberd } from './support/ejabberd.ts';
 import { FaultLedger } from './support/fault-ledger.ts';
 import { FaultProxy } from './support/fault-proxy.ts';
 import { NatsServer } from './support/nats.ts';
@@ -12,7 +14,7 @@ import { CoapPublisher, MqttPublisher, type Publisher } from './support/publishe
 
 /**
  * An upstream broker that misbehaves in every way there is a name for, in an order that a seed decides, with kill -9 of
- * the gateway among it. Brokers of two makes: mosquitto (MQTT 5) and nats-server (3.1.1).
+ * the gateway among it. Brokers of three makes: mosquitto (MQTT 5), nats-server (3.1.1) and, in the full run, ejabberd (MQTT 5).
  *
  *     CoAP, MQTT publishers ─▶ gateway ─▶ proxy ─▶ broker ─▶ witness (a session of its own, past the proxy)
  *     MQTT session, CoAP observer ◀─ gateway ◀─ proxy ◀─ broker ◀─ commander
@@ -20,11 +22,12 @@ import { CoapPublisher, MqttPublisher, type Publisher } from './support/publishe
  * Who lost it. The proxy reads along. A message is safe once the broker's PUBACK (PUBCOMP) for it was seen there; what a
  * device was acknowledged and is not safe once the queue is empty, the gateway lost. What is safe and did not reach the
  * witness, the broker lost: mosquitto may only what it acknowledged in a run that a kill -9 ended, for it keeps its state in
- * memory and saves it once a second; nats-server's losses are counted and not judged, for it has some after other ends too.
+ * memory and saves it once a second; the losses of the other two are counted and not judged: nats-server has some after other
+ * ends too, and ejabberd forgets its sessions with every end.
  * A command is the gateway's once its PUBACK was seen at the proxy; not delivered, it is lost. What the broker accepted from
  * the commander has to become the gateway's, with the same exceptions, and one for the last command before an end; what
- * nats-server sent to the gateway has to as long as it runs: what it has sent into a connection whose end it has not seen, and is
- * then stopped itself, it does not send again. That holds for the CoAP device as for the MQTT session: it notices
+ * one of the other two sent to the gateway has to as long as that runs: what it has sent into a connection whose end it has not
+ * seen, and is then stopped itself, it does not send again. That holds for the CoAP device as for the MQTT session: it notices
  * nothing of every other kill -9 of the gateway, and logs in anew after the rest.
  *
  * Repeats: one window for each link after the first, and for each kill one of each MQTT publisher, which sends what it was
@@ -32,7 +35,7 @@ import { CoapPublisher, MqttPublisher, type Publisher } from './support/publishe
  * of QoS 2 at the proxy alone, since a broker hands on what a resumed session releases when it likes.
  *
  * FAULT_SECONDS is the time per broker, of which all faults have their turn at least once; SEED repeats a run's order of faults;
- * BROKER runs one of the two; FAULT_REPORT is a file that the figures are added to. `scripts/fault-test` is the full run.
+ * BROKER names those that are run, two by default; FAULT_REPORT is a file that the figures are added to. `scripts/fault-test` is the full run.
  */
 const seconds = Number(process.env.FAULT_SECONDS ?? 20);
 const seed = Number(process.env.SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -54,6 +57,8 @@ interface Make {
   /** Whether what it acknowledged reaches its subscribers, but for what a kill -9 makes it forget. */
   readonly accountable: boolean;
   readonly make: (directory: string) => Promise<Broker>;
+  /** Who connects to it says so. */
+  readonly login?: { readonly username: string; readonly password: string };
 }
 
 const makes: readonly Make[] = [
@@ -70,7 +75,15 @@ const makes: readonly Make[] = [
     accountable: false,
     make: async (directory) => new NatsServer(await freePort(), await freePort(), directory),
   },
+  {
+    name: 'ejabberd',
+    qos: 2,
+    accountable: false,
+    make: async (directory) => new Ejabberd(await freePort(), directory),
+    login: { username: 'site@localhost', password: 'any' },
+  },
 ];
+const wanted = (process.env.BROKER ?? 'mosquitto nats-server').split(' ');
 
 const stopping: (() => unknown)[] = [];
 afterEach(async () => {
@@ -98,7 +111,7 @@ async function within(ms: number, holds: () => boolean | Promise<boolean>): Prom
   );
 }
 
-describe.each(makes.filter(({ name }) => (process.env.BROKER ?? name) === name))('upstream at a $name', (make) => {
+describe.each(makes.filter(({ name }) => wanted.includes(name)))('upstream at a $name', (make) => {
   it(`lets go of no message over ${seconds} s of faults, seed ${seed}`, {
     timeout: 240_000 + seconds * 2_000,
   }, async () => {
@@ -115,14 +128,18 @@ describe.each(makes.filter(({ name }) => (process.env.BROKER ?? name) === name))
     const proxy = new FaultProxy(proxyPort, broker.port, ledger);
     await proxy.open();
     stopping.push(() => proxy.close());
-    const witness = new Collector(broker.port, 'witness');
+    const witness = new Collector(broker.port, 'witness', make.login);
     await witness.ready('up/#');
     stopping.push(() => witness.stop());
 
+    const password = join(place.path, 'password');
+    if (make.login !== undefined) writeFileSync(password, make.login.password, { mode: 0o600 });
+    const credentials =
+      make.login === undefined ? '' : `username = "${make.login.username}"\npassword_file = "${password}"\n`;
     const daemon = new Daemon(
       place.path,
       `[coap]\nlisten = ["coap://127.0.0.1:${coapPort}"]\nmode = "connection"\n[mqtt]\nlisten = ["mqtt://127.0.0.1:${mqttPort}"]\n` +
-        `[[upstream]]\nname = "cloud"\nurls = ["mqtt://127.0.0.1:${proxyPort}"]\nclient_id = "gw"\nwindow = ${window}\n` +
+        `[[upstream]]\nname = "cloud"\nurls = ["mqtt://127.0.0.1:${proxyPort}"]\nclient_id = "gw"\nwindow = ${window}\n${credentials}` +
         'keepalive = "2s"\nack_timeout = "2s"\nbackoff = { base = "20ms", cap = "500ms" }\ntopics = [\n' +
         `{ topic = "load/exact/#", direction = "out", qos = ${make.qos}, remote_prefix = "up/" },\n` +
         '{ topic = "load/#", direction = "out", qos = 1, remote_prefix = "up/" },\n' +
@@ -146,9 +163,10 @@ describe.each(makes.filter(({ name }) => (process.env.BROKER ?? name) === name))
     for (let n = 0; n < 3; n++) publishers.push(new MqttPublisher(`mqtt${n}`, mqttPort, { pace }));
     publishers.push(new MqttPublisher('twice', mqttPort, { pace, qos: 2 }));
     publishers.push(new MqttPublisher('exact/twice', mqttPort, { pace, qos: 2 }));
+    const login = make.login === undefined ? {} : { login: make.login };
     const commanders = [
-      new MqttPublisher('mqtt', broker.port, { prefix: 'cmd/', pace: 40 }),
-      new MqttPublisher('coap', broker.port, { prefix: 'cmd/', pace: 250 }),
+      new MqttPublisher('mqtt', broker.port, { prefix: 'cmd/', pace: 40, ...login }),
+      new MqttPublisher('coap', broker.port, { prefix: 'cmd/', pace: 250, ...login }),
     ];
     for (const one of [...publishers, ...commanders]) stopping.push(() => one.stop());
 

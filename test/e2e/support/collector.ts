@@ -1,16 +1,24 @@
 import mqtt, { type MqttClient } from 'mqtt';
 
+/** What a client says of itself where it is asked to. */
+export interface Login {
+  readonly username?: string;
+  readonly password?: string;
+}
+
 /** A persistent MQTT session with QoS 1 that keeps what it receives, by publisher. Payloads are `name:serial`. */
 export class Collector {
   /** Serials in the order of their arrival, repeats included. */
   readonly received = new Map<string, number[]>();
   readonly #port: number;
   readonly #clientId: string;
+  readonly #login: Login;
   #client: MqttClient;
 
-  constructor(port: number, clientId = 'collector') {
+  constructor(port: number, clientId = 'collector', login: Login = {}) {
     this.#port = port;
     this.#clientId = clientId;
+    this.#login = login;
     this.#client = this.#connect();
   }
 
@@ -32,6 +40,7 @@ export class Collector {
   #connect(): MqttClient {
     const client = mqtt.connect(`mqtt://127.0.0.1:${this.#port}`, {
       clientId: this.#clientId,
+      ...this.#login,
       clean: false,
       reconnectPeriod: 20,
       connectTimeout: 5_000,

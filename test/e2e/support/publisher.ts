@@ -1,5 +1,6 @@
 import { createSocket, type Socket } from 'node:dgram';
 import mqtt, { type MqttClient } from 'mqtt';
+import type { Login } from './collector.ts';
 
 /** What a publisher knows: what it sent, and which of it was acknowledged. Payloads are `name:serial`. */
 export interface Publisher {
@@ -13,6 +14,7 @@ export interface PublisherOptions {
   /** Stands before the name in the topic; `load/` by default. */
   readonly prefix?: string;
   readonly qos?: 1 | 2;
+  readonly login?: Login;
   /** Milliseconds between an acknowledgement and the next message; 0 by default. */
   readonly pace?: number;
   /** The query of each request over CoAP: who sends it, where a token is asked for. */
@@ -103,6 +105,7 @@ export class MqttPublisher implements Publisher {
     this.#options = options;
     this.#client = mqtt.connect(`mqtt://127.0.0.1:${port}`, {
       clientId: name,
+      ...options.login,
       protocolVersion: 4,
       reconnectPeriod: 50,
       connectTimeout: 2_000,
