@@ -3,10 +3,9 @@ import { join } from 'node:path';
 import { Running } from './process.ts';
 
 /**
- * An ejabberd on a loopback port as an MQTT 5 broker: QoS 2, a Topic Alias Maximum and a Server Keep Alive of its own, no Receive
- * Maximum. Who connects says a user name `…@localhost`, and any
- * password is right. Sessions are in memory and gone with it, those of the gateway too. One process, ended by SIGTERM, that
- * talks to no other node.
+ * An ejabberd on a loopback port as an MQTT 5 broker: QoS 2, a Topic Alias Maximum and a Server Keep Alive of its own, no
+ * Receive Maximum. Who connects says a user name `…@localhost`, and any password is right. Sessions are in memory and gone
+ * with it, those of the gateway too. One process, ended by SIGTERM, that talks to no other node.
  */
 export class Ejabberd {
   readonly port: number;
