@@ -11,6 +11,8 @@ import { run } from './support/process.ts';
 /** A state directory on a tmpfs of 96 MiB, filled while the upstream is away, freed when it is back, filled again. */
 
 const place = scratch();
+/** Of the broker, which has room. */
+const outside = scratch();
 let daemon: Daemon;
 let upstream: Mosquitto;
 let port = 0;
@@ -29,7 +31,6 @@ beforeAll(async () => {
     `[mqtt]\nlisten = ["mqtt://127.0.0.1:${port}"]\n[[upstream]]\nname = "cloud"\nurls = ["mqtt://127.0.0.1:${broker}"]\n` +
       'topics = [{ topic = "#", direction = "out" }]\nqueue = { max_bytes = "1GiB" }\nbackoff = { base = "50ms", cap = "200ms" }\n',
   );
-  const outside = scratch();
   upstream = new Mosquitto(broker, outside.path, { persistent: true });
   // its session is there before anything is forwarded
   await upstream.start();
@@ -47,6 +48,7 @@ afterAll(async () => {
   await daemon?.kill('SIGTERM');
   if (mounted) await run('umount', [place.path]);
   place.remove();
+  outside.remove();
 });
 
 const conditions = async () => {

@@ -119,7 +119,11 @@ export async function startApi(
     version: '1.2.3',
     ...given.deps,
   });
-  await server.start();
+  await server.start().catch(async (thrown: unknown) => {
+    await tokens.stop();
+    rmSync(directory, { recursive: true });
+    throw thrown;
+  });
   const port = Number(new URL(server.url).port);
   const { token } = await tokens.createAppToken();
   const ask: Api['ask'] = (method, path, headers = {}, body) => asked(port, method, path, headers, body);
