@@ -9,6 +9,6 @@ export { Backoff, type BackoffOptions } from './backoff.ts';
 export { type Clock, systemClock, type Timer } from './clock.ts';
 export { crc32c } from './crc32c.ts';
 export { type ErrorCode, errorCatalogue, HoldfastError, reasonOf } from './errors.ts';
-export { type Service, ServiceStack, type StopFailure } from './lifecycle.ts';
+export { type Service, ServiceStack, type StopFailure, startStep } from './lifecycle.ts';
 export { driving, hostAndPort } from './text.ts';
 export { formatDuration, formatSize, parseDuration, parseSize } from './units.ts';

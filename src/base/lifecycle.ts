@@ -72,3 +72,8 @@ export class ServiceStack {
     });
   }
 }
+
+/** A step of a start that needs nothing at the stop. */
+export function startStep(name: string, start: () => Promise<void>): Service {
+  return { name, start, stop: async () => undefined };
+}

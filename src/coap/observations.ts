@@ -28,6 +28,7 @@ export class Observations implements RelationRegistry {
     const former = this.find(registration.peer, registration.token);
     const relation = this.#take(registration, options, sequence, former);
     relation?.release();
+    relation?.doubt();
     return relation;
   }
 

@@ -148,6 +148,11 @@ export class Relation implements Observation {
     for (const { payload, options } of held) this.notify(payload, options);
   }
 
+  /** Whether its client is still there is not known: the next notification is a CON. */
+  doubt(): void {
+    this.#lastCon = Number.NEGATIVE_INFINITY;
+  }
+
   /** Strictly rising modulo 2^24, RFC 7641 §4.4. */
   nextSequence(): number {
     this.sequence = (this.sequence + 1) & 0xff_ffff;

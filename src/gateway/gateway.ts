@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { type Clock, HoldfastError, makeDirectory, type Service, ServiceStack } from '../base/index.ts';
+import { type Clock, HoldfastError, makeDirectory, type Service, ServiceStack, startStep } from '../base/index.ts';
 import { Broker } from '../broker/index.ts';
 import { CoapResources, CoapServer } from '../coap/index.ts';
 import type { Config } from '../config/index.ts';
@@ -56,6 +56,7 @@ export class Gateway {
   readonly #broker: Broker;
   readonly #sessions: SessionStore;
   readonly #coap: CoapServer;
+  readonly #resources: CoapResources;
   readonly #rest: RestServer | undefined;
   readonly #transports: CoapTransports;
   readonly #upstreams: readonly Upstream[];
@@ -152,6 +153,7 @@ export class Gateway {
         endpointAt: (place) => this.#coap.endpointAt(place),
       },
       kept: sessions.clients,
+      keptObservers: sessions.observers,
       log: this.#log,
       clock,
       logger: logger.child('coap'),
@@ -163,6 +165,7 @@ export class Gateway {
         maxSubscriptions: limits.subscriptionsPerClient,
       },
     });
+    this.#resources = resources;
     const psk = new PskFile(stateFile(config, config.auth.pskFile));
     const sockets = deps.sockets ?? [];
     this.#transports = new CoapTransports(config, { psk, sockets, clock, logger, metrics });
@@ -215,22 +218,22 @@ export class Gateway {
     });
     this.#services = [
       this.#log,
-      serviceOf('store', () => this.#logOpen()),
-      serviceOf('queues', async () => this.#holdQueues()),
+      startStep('store', () => this.#logOpen()),
+      startStep('queues', async () => this.#holdQueues()),
       indexStore,
       pipeline,
       sessions,
       registry,
       this.#tokens,
-      serviceOf('passwords', async () => this.#dropTokens()),
+      startStep('passwords', async () => this.#dropTokens()),
       // clients that an earlier run had are there again before a request comes in, and are sent to once that can be done
-      serviceOf('coap clients', () => resources.restore()),
+      startStep('coap clients', () => resources.restore()),
       index,
       processFigures(metrics, clock),
       ...this.#upstreams,
       this.#broker,
       this.#coap,
-      serviceOf('coap observers', async () => resources.resume()),
+      startStep('coap observers', async () => resources.resume()),
       ...(this.#rest === undefined ? [] : [this.#rest]),
       control,
     ];
@@ -264,6 +267,7 @@ export class Gateway {
     this.#registry.kick(
       ({ network, username }) => gone.has(username) || (network === 'coaps' && revoked.has(username)),
     );
+    this.#resources.endUsers(gone);
     this.#dropTokens();
     this.#rules.replace(config.auth.acl);
     this.#authenticator.allowAnonymous(config.auth.anonymous);
@@ -340,9 +344,4 @@ export class Gateway {
     await this.#deps.usersChanged();
     return { ok: true };
   }
-}
-
-/** A step of the start that needs nothing at the stop. */
-function serviceOf(name: string, start: () => Promise<void>): Service {
-  return { name, start, stop: async () => undefined };
 }

@@ -12,6 +12,7 @@ export const prefix = {
   will: 'x',
   kept: 'k',
   owedFrom: 'o',
+  observer: 'e',
   format: 'f',
 } as const;
 

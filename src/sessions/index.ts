@@ -23,9 +23,13 @@
  * moments: a queue of its own would be written for nothing. What is kept of it (`kept-clients.ts`) is what it takes to go
  * on with it, a text that is its edge's alone, and for all of them the lowest id of a message that one has not acknowledged.
  * After a restart the log is read again from there, and what was acknowledged above it may be sent again.
+ *
+ * CoAP observers without a connection are kept as well (`kept-observers.ts`), since a device that subscribed once is told by
+ * nobody that the gateway was started anew. They are owed nothing, and are written at an orderly end and every ten minutes.
  */
 export type { Content as QueuedContent } from './codec.ts';
 export type { KeptClients } from './kept-clients.ts';
+export type { KeptObservers } from './kept-observers.ts';
 export { defaultSessionLimits, type SessionDeps, type SessionLimits, type SessionLog } from './options.ts';
 export { type EntryRow as QueuedMessage, WillRow } from './rows.ts';
 export { logBrokerId, type Session } from './session.ts';

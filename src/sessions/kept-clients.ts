@@ -1,30 +1,11 @@
 import { earlierOf, type StoredMessage } from '../domain/index.ts';
-import { bytesOfId, clientKey, prefix } from './codec.ts';
+import { bytesOfId, prefix } from './codec.ts';
 import type { SessionDeps } from './options.ts';
 import type { WatermarkRow } from './rows.ts';
+import { TextRow } from './text-row.ts';
 import { Row, type WriteBehind } from './write-behind.ts';
 
 const page = { records: 1_000, bytes: 1024 * 1024 };
-
-/** A client that is connected; `text` says at each write what there is to keep. */
-class KeptRow extends Row {
-  readonly clientId: string;
-  text: () => string;
-
-  constructor(clientId: string, text: () => string) {
-    super();
-    this.clientId = clientId;
-    this.text = text;
-  }
-
-  override key(): Buffer {
-    return clientKey(prefix.kept, this.clientId);
-  }
-
-  override value(): Buffer {
-    return Buffer.from(this.text());
-  }
-}
 
 /** The lowest id of a message that a kept client has not acknowledged, at each write. */
 class OwedRow extends Row {
@@ -52,7 +33,7 @@ export class KeptClients {
   readonly #writer: WriteBehind;
   readonly #watermark: WatermarkRow;
   readonly #deps: Pick<SessionDeps, 'log' | 'logger'>;
-  readonly #rows = new Map<string, KeptRow>();
+  readonly #rows = new Map<string, TextRow>();
   readonly #owed = new OwedRow(() => this.at);
   /** The lowest id that one of them is owed; undefined where they have all. */
   #lowest: () => bigint | undefined = () => undefined;
@@ -84,7 +65,7 @@ export class KeptClients {
    * @throws HoldfastError `store_failed`, `unavailable`: it is written once the store can be.
    */
   async keep(clientId: string, text: () => string): Promise<void> {
-    const row = this.#rows.get(clientId) ?? new KeptRow(clientId, text);
+    const row = this.#rows.get(clientId) ?? new TextRow(prefix.kept, clientId, text);
     row.text = text;
     this.#rows.set(clientId, row);
     this.#writer.mark(row);
@@ -150,7 +131,7 @@ export class KeptClients {
   }
 
   restore(clientId: string, text: string): void {
-    const row = new KeptRow(clientId, () => text);
+    const row = new TextRow(prefix.kept, clientId, () => text);
     row.stored = true;
     this.#rows.set(clientId, row);
   }

@@ -2,6 +2,7 @@ import type { QoS } from '../domain/index.ts';
 import type { Store } from '../log/index.ts';
 import { decodeContent, prefix, readClientKey, unseal } from './codec.ts';
 import type { KeptClients } from './kept-clients.ts';
+import type { KeptObservers } from './kept-observers.ts';
 import type { WillRow } from './rows.ts';
 import type { LastUse } from './session.ts';
 import type { Sessions } from './sessions.ts';
@@ -21,6 +22,7 @@ export async function load(
   store: Store,
   sessions: Sessions,
   kept: KeptClients,
+  observers: KeptObservers,
   format: number,
 ): Promise<{
   readonly watermark: bigint | undefined;
@@ -78,6 +80,10 @@ export async function load(
   });
   await each(prefix.kept, ({ clientId, value }) => {
     kept.restore(clientId, value.toString());
+    return true;
+  });
+  await each(prefix.observer, ({ clientId: name, value }) => {
+    observers.restore(name, value.toString());
     return true;
   });
   await each(prefix.owedFrom, ({ value }) => {

@@ -3,6 +3,7 @@ import { earlierOf, type Message, storedMessage } from '../domain/index.ts';
 import { asideOf, isFinal } from '../log/index.ts';
 import { latest } from './codec.ts';
 import { KeptClients } from './kept-clients.ts';
+import { KeptObservers } from './kept-observers.ts';
 import { load } from './load.ts';
 import { noteFormat, openStore } from './opening.ts';
 import { damaged, failing, type SessionDeps, type SessionLimits } from './options.ts';
@@ -15,6 +16,8 @@ const flushDelay = 200;
 /** How often the log is told what need not be kept for sessions any more, milliseconds. */
 const watermarkInterval = 10_000;
 const sweepInterval = 60_000;
+/** How often what has changed of observers without a connection is written, milliseconds. */
+const observersInterval = 600_000;
 const reopenDelay = 1_000;
 /** The reader's name under which the log keeps what sessions may have to read again. */
 const cursor = 'sessions';
@@ -35,6 +38,8 @@ export class SessionStore implements Service {
   readonly sessions: Sessions;
   /** CoAP clients that are connected. */
   readonly clients: KeptClients;
+  /** CoAP observers without a connection. */
+  readonly observers: KeptObservers;
   readonly #deps: SessionDeps & { readonly source: NumberedSource };
   readonly #writer: WriteBehind;
   #timers: Timer[] = [];
@@ -57,6 +62,7 @@ export class SessionStore implements Service {
     });
     this.sessions = new Sessions(deps, this.#writer, watermark);
     this.clients = new KeptClients(this.#writer, watermark, deps);
+    this.observers = new KeptObservers(this.#writer);
   }
 
   get limits(): SessionLimits {
@@ -90,6 +96,7 @@ export class SessionStore implements Service {
     this.#timers = [
       clock.every('sessions watermark', watermarkInterval, () => void this.#advance()),
       clock.every('sessions sweep', sweepInterval, () => this.sessions.sweep()),
+      clock.every('kept observers', observersInterval, () => this.observers.write()),
     ];
     if (this.sessions.count > 0) logger.info({ sessions: this.sessions.count, missed }, 'sessions are back');
   }
@@ -98,6 +105,7 @@ export class SessionStore implements Service {
     this.#stopped = true;
     for (const timer of this.#timers.splice(0)) timer.cancel();
     this.#unsubscribe?.();
+    this.observers.write();
     const written = await this.#writer.close();
     if (written) this.#deps.log.moveCursor(cursor, this.#needed);
     await this.#deps.store.close().catch(() => undefined);
@@ -111,6 +119,7 @@ export class SessionStore implements Service {
   *#rows(): Generator<Row> {
     yield* this.sessions.rows();
     yield* this.clients.rows();
+    yield* this.observers.rows();
   }
 
   /** Opens the store; what does not open or read is raised as a condition, and sessions begin with what there is. */
@@ -140,7 +149,7 @@ export class SessionStore implements Service {
     this.#loaded = true;
     let watermark: bigint | undefined;
     try {
-      const found = await load(store, this.sessions, this.clients, format);
+      const found = await load(store, this.sessions, this.clients, this.observers, format);
       watermark = found.watermark ?? log.cursor?.(cursor);
       const entries = found.damaged.length;
       if (entries > 0) {

@@ -1,5 +1,6 @@
 import type { Network, QoS } from '../../domain/index.ts';
 import type { KeptObservation, Place } from '../message-layer.ts';
+import { type Fields, fieldsIn, fieldsOf, observationOf, placeOf, writtenObservation } from './kept-fields.ts';
 
 /** A connected client as it is kept over a restart. */
 export interface KeptClient {
@@ -32,17 +33,14 @@ export function encodeKept(client: KeptClient): string {
   const subscriptions = client.subscriptions.map(({ since, observation, ...rest }) => ({
     ...rest,
     since: since.toString(16),
-    observation:
-      observation === undefined
-        ? undefined
-        : { ...observation, token: Buffer.from(observation.token).toString('base64') },
+    observation: observation === undefined ? undefined : writtenObservation(observation),
   }));
   return JSON.stringify({ ...client, subscriptions });
 }
 
 /** Undefined where it is not what `encodeKept` wrote. */
 export function decodeKept(text: string): KeptClient | undefined {
-  const { username, stamp = '', network, address, digest, place, subscriptions } = fieldsOf(parse(text));
+  const { username, stamp = '', network, address, digest, place, subscriptions } = fieldsIn(text);
   if (typeof username !== 'string' || typeof stamp !== 'string') return undefined;
   if ((network !== 'coap' && network !== 'coaps') || typeof address !== 'string') return undefined;
   if (typeof digest !== 'string' || digest === '' || !Array.isArray(subscriptions)) return undefined;
@@ -52,33 +50,9 @@ export function decodeKept(text: string): KeptClient | undefined {
   return { username, stamp, network, address, digest, place: placeOf(fieldsOf(place)), subscriptions: whole };
 }
 
-type Fields = Partial<Record<string, unknown>>;
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
-
-function fieldsOf(value: unknown): Fields {
-  return typeof value === 'object' && value !== null ? { ...value } : {};
-}
-
-function placeOf({ url, address, port }: Fields): Place | undefined {
-  if (typeof url !== 'string' || typeof address !== 'string' || typeof port !== 'number') return undefined;
-  return { url, address, port };
-}
-
 function subscriptionOf({ filter, qos, since, observation, due }: Fields): KeptSubscription | undefined {
   if (typeof filter !== 'string' || (qos !== 1 && qos !== 2)) return undefined;
   if (typeof since !== 'string' || !/^[0-9a-f]{1,16}$/.test(since)) return undefined;
   const kept = observationOf(fieldsOf(observation));
   return { filter, qos, since: BigInt(`0x${since}`), observation: kept, due: due === true };
-}
-
-function observationOf({ token, resource, szx, sequence }: Fields): KeptObservation | undefined {
-  if (typeof token !== 'string' || typeof resource !== 'string' || typeof sequence !== 'number') return undefined;
-  return { token: Buffer.from(token, 'base64'), resource, szx: typeof szx === 'number' ? szx : undefined, sequence };
 }

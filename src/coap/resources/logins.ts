@@ -12,8 +12,11 @@ import type { Logger, Metrics } from '../../telemetry/index.ts';
 import type { CoapRequest, CoapResponse, Endpoint } from '../message-layer.ts';
 import { identifiedLogin } from './identified.ts';
 import { decodeKept, type KeptClient } from './kept-client.ts';
+import { numberedOn } from './kept-fields.ts';
+import { decodeObserver, encodeObserver, type KeptObserver } from './kept-observer.ts';
 import type { QueryParameters } from './query.ts';
 import * as replies from './replies.ts';
+import type { ObserverStore, Observers } from './subscription-deps.ts';
 import type { Subscriptions } from './subscriptions.ts';
 
 /** Connected clients as they are kept over a restart. */
@@ -28,17 +31,31 @@ export interface KeptClients {
   begin(lowest: () => bigint | undefined): void;
 }
 
+/** Observers without a connection as they are kept over a restart. */
+export interface KeptObservers {
+  /** Those whom an earlier run kept, with their texts. */
+  all(): Iterable<readonly [string, string]>;
+  /** Writes all of them; they are on the disk when this resolves. */
+  settle(): Promise<void>;
+}
+
 export interface LoginsDeps {
   readonly registry: ConnectionRegistry;
   readonly authenticator: Authenticator;
   readonly rules: AccessRules;
   readonly kept: KeptClients & { forget(clientId: string): void };
+  readonly keptObservers: KeptObservers & ObserverStore;
+  readonly observers: Observers;
   readonly subscriptions: Subscriptions;
   readonly logger: Logger;
   readonly metrics: Metrics;
   /** Milliseconds of silence after which a client is gone. */
   readonly patience: number;
-  readonly options: { readonly heartbeat: number; readonly appId: string };
+  readonly options: {
+    readonly heartbeat: number;
+    readonly appId: string;
+    readonly mode: 'connection' | 'connectionless';
+  };
 }
 
 /** A client is gone after this many times its heartbeat without a sign of life. */
@@ -49,6 +66,8 @@ export class Logins {
   readonly #deps: LoginsDeps;
   readonly #refused;
   readonly #onEnd: (reason: EndReason, connection: Connection) => void;
+  /** Observers without a connection that an earlier run had, by name. */
+  #returning = new Map<string, KeptObserver>();
   /** What the answer to the login has to wait for that takes a connection over. */
   #left: Promise<void> | undefined;
 
@@ -64,18 +83,50 @@ export class Logins {
    * While nobody publishes; before requests come in.
    */
   async restore(): Promise<void> {
-    const { kept, logger, subscriptions } = this.#deps;
+    const { kept, keptObservers, logger, subscriptions } = this.#deps;
     let clients = 0;
     for (const [clientId, text] of kept.all()) {
       const client = decodeKept(text);
       if (client !== undefined && this.#restored(clientId, client)) clients += 1;
       else kept.forget(clientId);
     }
+    this.#restoreObservers();
     // numbers that were given out must not come again: on the disk before the first goes out
-    await kept.write().catch(() => undefined);
+    await Promise.all([kept.write().catch(() => undefined), keptObservers.settle().catch(() => undefined)]);
     await subscriptions.replay(kept.missed());
     kept.begin(() => subscriptions.lowestOwed);
     if (clients > 0) logger.info({ clients, owed: subscriptions.owed }, 'connected CoAP clients are back');
+  }
+
+  /** Goes on with observers without a connection, where they are still to be found: once notifications can be sent. */
+  resumeObservers(): void {
+    const { observers, keptObservers, subscriptions, logger } = this.#deps;
+    let count = 0;
+    for (const [name, { place, subscriptions: kept }] of this.#returning) {
+      const endpoint = observers.endpointAt(place);
+      if (endpoint === undefined) keptObservers.forget(name);
+      else if (subscriptions.resumeObserver(endpoint, kept)) count += 1;
+    }
+    this.#returning.clear();
+    if (count > 0) logger.info({ observers: count }, 'observers without a connection are back');
+  }
+
+  /** Those who would be let in now, each numbered on. */
+  #restoreObservers(): void {
+    const { authenticator, keptObservers, rules, options } = this.#deps;
+    for (const [name, text] of keptObservers.all()) {
+      const observer = options.mode === 'connectionless' ? decodeObserver(text) : undefined;
+      const subscriptions = (observer?.subscriptions ?? [])
+        .filter((one) => authenticator.knows(one.username, one.stamp) && rules.allows(one, 'subscribe', one.filter))
+        .map((one) => ({ ...one, observation: numberedOn(one.observation) }));
+      if (observer === undefined || subscriptions.length === 0) {
+        keptObservers.forget(name);
+        continue;
+      }
+      const returning = { place: observer.place, subscriptions };
+      keptObservers.keep(name, () => encodeObserver(returning));
+      this.#returning.set(name, returning);
+    }
   }
 
   /** Answers a login, at once where that can be. */

@@ -1,6 +1,7 @@
 import { type Connection, digestOf } from '../../connections/index.ts';
 import type { Endpoint, Place } from '../message-layer.ts';
 import { encodeKept, type KeptSubscription } from './kept-client.ts';
+import { encodeObserver, type ObserverSubscription } from './kept-observer.ts';
 import type { Subscription } from './subscription.ts';
 
 /** A connected client, or an endpoint without a connection, and what it has subscribed to. */
@@ -52,5 +53,15 @@ export class Owner {
       place,
       subscriptions,
     });
+  }
+
+  /** What there is to keep of an observer without a connection. */
+  observerText(place: Place, stampOf: (username: string) => string): string {
+    const subscriptions: ObserverSubscription[] = [];
+    for (const { filter, qos, clientId, username, kept } of this.subscriptions) {
+      if (kept !== undefined)
+        subscriptions.push({ filter, qos, clientId, username, stamp: stampOf(username), observation: kept });
+    }
+    return encodeObserver({ place, subscriptions });
   }
 }

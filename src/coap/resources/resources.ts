@@ -12,7 +12,7 @@ import type { Logger } from '../../telemetry/index.ts';
 import type { CoapRequest, CoapResponse, RequestHandler, Respond } from '../message-layer.ts';
 import { discover } from './discovery.ts';
 import { identifiedLogin, mayContinue } from './identified.ts';
-import { heartbeatsOfSilence, type KeptClients, Logins } from './logins.ts';
+import { heartbeatsOfSilence, type KeptClients, type KeptObservers, Logins } from './logins.ts';
 import { expiryOf, type QueryParameters, qosOf, readQuery, retainOf } from './query.ts';
 import * as replies from './replies.ts';
 import type { SubscriptionsDeps } from './subscription-deps.ts';
@@ -32,12 +32,13 @@ export interface ResourceOptions {
   readonly maxSubscriptions: number;
 }
 
-export interface ResourceDeps extends Omit<SubscriptionsDeps, 'maxPerOwner' | 'patience' | 'kept'> {
+export interface ResourceDeps extends Omit<SubscriptionsDeps, 'maxPerOwner' | 'patience' | 'kept' | 'keptObservers'> {
   readonly sink: MessageSink;
   readonly registry: ConnectionRegistry;
   readonly authenticator: Authenticator;
   readonly rules: AccessRules;
   readonly kept: SubscriptionsDeps['kept'] & KeptClients;
+  readonly keptObservers: SubscriptionsDeps['keptObservers'] & KeptObservers;
   readonly logger: Logger;
   readonly options: ResourceOptions;
 }
@@ -81,6 +82,12 @@ export class CoapResources implements RequestHandler {
   /** Sends to those clients again, once that can be done. */
   resume(): void {
     this.#subscriptions.resume();
+    this.#logins.resumeObservers();
+  }
+
+  /** Ends what these users, whose passwords hold no more, have subscribed to without a connection. */
+  endUsers(usernames: ReadonlySet<string>): void {
+    this.#subscriptions.endUsers(usernames);
   }
 
   handle(request: CoapRequest, respond: Respond): void {
@@ -205,8 +212,8 @@ export class CoapResources implements RequestHandler {
     const qos = qosOf(query.qos, request.confirmable ? 1 : 0);
     this.#mayRead(caller, filter);
     const { owner, identity, connection } = caller;
-    const { clientId } = identity;
-    const taken = this.#subscriptions.add(request, { owner, clientId, connection, filter, qos });
+    const { clientId, username } = identity;
+    const taken = this.#subscriptions.add(request, { owner, clientId, username, connection, filter, qos });
     if (taken === undefined) throw new HoldfastError('limit_reached', 'the limit of subscriptions is reached');
     const subscribed = () => {
       respond(replies.subscribed);

@@ -43,11 +43,21 @@ export interface ClientStore {
   moved(): void;
 }
 
+/** Where observers without a connection are kept, to be gone on with after a restart. */
+export interface ObserverStore {
+  /** `text` tells what there is to keep, whenever it is written. */
+  keep(key: string, text: () => string): void;
+  /** What was written of it is not to be gone on from. */
+  overtaken(key: string): void;
+  forget(key: string): void;
+}
+
 export interface SubscriptionsDeps {
   readonly source: MessageSource;
   readonly observers: Observers;
   readonly journal: Journal;
   readonly kept: ClientStore;
+  readonly keptObservers: ObserverStore;
   /** What tells a user's password from those before and after it. */
   readonly authenticator: { stampOf(username: string): string };
   readonly log: {

@@ -15,8 +15,16 @@ export interface DurableParts {
   readonly require: (id: bigint) => void;
   /** The first message that it gets has this id, or a higher one. */
   readonly since: bigint;
-  /** So much was sent that its place in the sequence is to be kept again. */
-  readonly keep: () => void;
+}
+
+/** Who subscribes, and to what. */
+export interface SubscriptionFacts {
+  /** A valid filter. */
+  readonly filter: string;
+  readonly qos: QoS;
+  /** Full client id; empty where the client gave none. */
+  readonly clientId: string;
+  readonly username: string;
 }
 
 /** Messages between two times at which that is done: half of what a restart passes over. */
@@ -27,8 +35,10 @@ export class Subscription {
   readonly filter: string;
   readonly qos: QoS;
   readonly durable: DurableParts | undefined;
-  readonly #clientId: string;
+  readonly clientId: string;
+  readonly username: string;
   readonly #journal: Journal;
+  readonly #keep: () => void;
   #observation: Observation | undefined;
   /** How to go on where there is no observation; undefined where the client has to subscribe again. */
   #kept: KeptObservation | undefined;
@@ -41,14 +51,17 @@ export class Subscription {
   /** Takes it out of the source. */
   unsubscribe: () => void = () => undefined;
 
+  /** `keep`: so much was sent that its place in the sequence is to be kept again. */
   constructor(
-    given: { readonly filter: string; readonly qos: QoS; readonly clientId: string; readonly journal: Journal },
+    given: SubscriptionFacts & { readonly journal: Journal; readonly keep: () => void },
     durable: DurableParts | undefined,
   ) {
     this.filter = given.filter;
     this.qos = given.qos;
-    this.#clientId = given.clientId;
+    this.clientId = given.clientId;
+    this.username = given.username;
     this.#journal = given.journal;
+    this.#keep = given.keep;
     this.durable = durable;
   }
 
@@ -78,30 +91,29 @@ export class Subscription {
   }
 
   deliver(message: Pick<Message, 'payload' | 'qos' | 'expiry'>, id: bigint, age = 0): void {
-    if (this.durable === undefined) {
-      this.send(message, id);
-      return;
+    if (this.durable === undefined) this.send(message, id);
+    else {
+      if (message.qos === 0 && this.#observation === undefined) return;
+      const { owed, debts, require } = this.durable;
+      if (message.qos > 0) require(id);
+      owed.add(debts.incur(message, id, age));
     }
-    if (message.qos === 0 && this.#observation === undefined) return;
-    const { owed, debts, require, keep } = this.durable;
-    if (message.qos > 0) require(id);
-    owed.add(debts.incur(message, id, age));
     this.#sent += 1;
-    if (this.#sent % keepEvery === 0) keep();
+    if (this.#sent % keepEvery === 0) this.#keep();
   }
 
   /** Sends a message and records that it was received. `settled` is not called where the observation ends before. */
   send(message: Pick<Message, 'payload'>, id: bigint, settled?: () => void): void {
     const observation = this.#observation;
-    if (this.#clientId === '' && settled === undefined) {
+    if (this.clientId === '' && settled === undefined) {
       observation?.notify(message.payload);
       return;
     }
     observation?.notify(message.payload, {
       onSettled: (outcome) => {
-        if (this.#clientId !== '' && (outcome === 'sent' || outcome === 'acknowledged')) {
+        if (this.clientId !== '' && (outcome === 'sent' || outcome === 'acknowledged')) {
           const qos = this.qos > 0 ? 1 : 0;
-          this.#journal.record({ kind: 'delivered', message: id, clientId: this.#clientId, qos });
+          this.#journal.record({ kind: 'delivered', message: id, clientId: this.clientId, qos });
         }
         if (outcome !== 'failed') settled?.();
       },

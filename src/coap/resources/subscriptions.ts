@@ -1,24 +1,22 @@
 import type { Timer } from '../../base/index.ts';
 import type { Connection } from '../../connections/index.ts';
 import { earlierOf, type QoS, type StoredMessage, TopicTree } from '../../domain/index.ts';
+import { codes } from '../codes.ts';
 import type { CoapRequest, Endpoint, KeptObservation, ObservationEnd, Place } from '../message-layer.ts';
-import { sequenceAfter } from '../sequence.ts';
 import type { KeptSubscription } from './kept-client.ts';
+import { numberedOn } from './kept-fields.ts';
+import type { ObserverSubscription } from './kept-observer.ts';
 import { Debts, type DropReason, Owed } from './owed.ts';
 import { Owner } from './owner.ts';
-import { Subscription } from './subscription.ts';
+import { sendRetained } from './retained-sending.ts';
+import { Subscription, type SubscriptionFacts } from './subscription.ts';
 import type { Observing, SubscriptionsDeps } from './subscription-deps.ts';
 
 /** Who subscribes, to what, and how. */
-export interface SubscriptionRequest {
+export interface SubscriptionRequest extends SubscriptionFacts {
   /** A connected client, or an endpoint without a connection. */
   readonly owner: string;
-  /** Full client id; empty where the caller gave none. */
-  readonly clientId: string;
   readonly connection: Connection | undefined;
-  /** A valid filter. */
-  readonly filter: string;
-  readonly qos: QoS;
 }
 
 /** Bytes of payload that clients are owed, in all; messages that wait for one subscription. */
@@ -27,7 +25,8 @@ const maxOwedMessages = 100;
 
 /**
  * The subscribed topics of CoAP clients, each an observation of the message layer. That of a connected client with a QoS
- * above 0 is durable: what it has not acknowledged is held while it is connected, over a restart of the gateway as well.
+ * above 0 is durable: what it has not acknowledged is held while it is connected, over a restart of the gateway as well. One
+ * without a connection goes on over a restart, too, and is owed nothing.
  */
 export class Subscriptions {
   readonly #deps: SubscriptionsDeps;
@@ -69,13 +68,13 @@ export class Subscriptions {
     wanted: SubscriptionRequest,
   ): { readonly sendRetained: () => void; readonly kept: Promise<void> | undefined } | undefined {
     const { connection, filter, qos } = wanted;
-    const owner = this.#owners.get(wanted.owner) ?? this.#newOwner(wanted.owner, connection);
+    const owner = this.#owners.get(wanted.owner) ?? new Owner(wanted.owner, connection);
     if (owner.connection?.username !== connection?.username) this.#removeFrom(owner);
     const former = connection === undefined ? [] : [...owner.subscriptions].filter((one) => one.filter === filter);
     if (owner.subscriptions.size - former.length >= this.#deps.maxPerOwner) return undefined;
     const owed = former.flatMap((one) => one.durable?.owed.take() ?? []);
     const since = former.reduce((id, one) => earlierOf(id, one.durable?.since ?? id), this.#deps.kept.position);
-    const subscription = this.#make(wanted, connection !== undefined && qos > 0 ? since : undefined);
+    const subscription = this.#make(owner, wanted, connection !== undefined && qos > 0 ? since : undefined);
     const observation = this.#deps.observers.observe(request, this.#observing(owner, subscription));
     if (observation === undefined) {
       const [one] = former;
@@ -93,6 +92,7 @@ export class Subscriptions {
     this.#enter(owner, subscription);
     subscription.open(observation);
     subscription.due = this.#retainedTopics(filter);
+    if (connection === undefined) this.#keepObserver(owner);
     return {
       sendRetained: () => this.#sendRetained(owner, subscription),
       kept: subscription.durable === undefined ? undefined : this.#deps.kept.keep(owner.key, () => owner.text()),
@@ -101,18 +101,44 @@ export class Subscriptions {
 
   /** Takes up the subscriptions of a client that an earlier run had; they wait until it can be sent to. */
   restore(connection: Connection, place: Place | undefined, subscriptions: readonly KeptSubscription[]): void {
-    const { clientId } = connection;
-    const owner = this.#newOwner(clientId, connection);
+    const { clientId, username } = connection;
+    const owner = new Owner(clientId, connection);
     owner.place = place;
     owner.stamp = this.#stampOf(connection);
     this.#owners.set(clientId, owner);
     for (const { filter, qos, since, observation, due } of subscriptions) {
-      const subscription = this.#make({ filter, qos, clientId }, since);
+      const subscription = this.#make(owner, { filter, qos, clientId, username }, since);
       if (due) subscription.due = this.#retainedTopics(filter);
       this.#enter(owner, subscription);
-      this.#park(owner, subscription, observation === undefined ? undefined : this.#after(observation));
+      this.#park(owner, subscription, observation === undefined ? undefined : numberedOn(observation));
     }
     this.#deps.kept.goOn(clientId, () => owner.text());
+  }
+
+  /** Goes on with what an observer without a connection had in an earlier run; not where it has subscribed again before. */
+  resumeObserver(endpoint: Endpoint, subscriptions: readonly ObserverSubscription[]): boolean {
+    if (this.#owners.has(endpoint.key)) return false;
+    const owner = new Owner(endpoint.key, undefined);
+    owner.endpoint = endpoint;
+    for (const one of subscriptions.slice(0, this.#deps.maxPerOwner)) {
+      const subscription = this.#make(owner, one, undefined);
+      const observation = this.#deps.observers.resume(endpoint, one.observation, this.#observing(owner, subscription));
+      if (observation === undefined) continue;
+      this.#enter(owner, subscription);
+      subscription.open(observation);
+    }
+    if (owner.subscriptions.size > 0) this.#owners.set(owner.key, owner);
+    this.#keepObserver(owner);
+    return owner.subscriptions.size > 0;
+  }
+
+  /** Ends what these users have subscribed to without a connection: their names are not to be trusted any more. */
+  endUsers(usernames: ReadonlySet<string>): void {
+    for (const owner of [...this.#owners.values()]) {
+      if (owner.connection !== undefined) continue;
+      for (const one of [...owner.subscriptions])
+        if (usernames.has(one.username)) this.#end(owner, one, 'gone', codes.unauthorized);
+    }
   }
 
   /** Reads messages again that clients of an earlier run may not have. */
@@ -200,32 +226,22 @@ export class Subscriptions {
     return connection === undefined ? '' : this.#deps.authenticator.stampOf(connection.username);
   }
 
-  /** An observation of an earlier run, numbered on. */
-  #after(kept: KeptObservation): KeptObservation {
-    return { ...kept, sequence: sequenceAfter(kept.sequence) };
-  }
-
-  #newOwner(key: string, connection: Connection | undefined): Owner {
-    return new Owner(key, connection);
-  }
-
-  #make(wanted: Pick<SubscriptionRequest, 'filter' | 'qos' | 'clientId'>, since: bigint | undefined): Subscription {
-    const { journal, clock, log, kept } = this.#deps;
-    const given = { ...wanted, journal };
-    if (since === undefined) return new Subscription(given, undefined);
+  #make(owner: Owner, facts: SubscriptionFacts, since: bigint | undefined): Subscription {
+    const { journal, clock, log, kept, keptObservers } = this.#deps;
+    const { filter, qos, clientId, username } = facts;
+    const given = { filter, qos, clientId, username, journal };
+    if (since === undefined)
+      return new Subscription({ ...given, keep: () => keptObservers.overtaken(owner.key) }, undefined);
     const owed = new Owed({
       debts: this.#debts,
       now: () => clock.monotonic(),
       maxMessages: maxOwedMessages,
       dropped: this.#dropped,
     });
-    return new Subscription(given, {
-      owed,
-      debts: this.#debts,
-      require: (id) => log.require(id),
-      since,
-      keep: () => kept.changed(wanted.clientId),
-    });
+    return new Subscription(
+      { ...given, keep: () => kept.changed(owner.key) },
+      { owed, debts: this.#debts, require: (id) => log.require(id), since },
+    );
   }
 
   #enter(owner: Owner, subscription: Subscription): void {
@@ -242,6 +258,8 @@ export class Subscriptions {
   /** An observation ended by itself. What the client is owed waits for it, unless it took the token for something else. */
   #ended(owner: Owner, subscription: Subscription, reason: ObservationEnd): void {
     if (!owner.subscriptions.has(subscription) || subscription.parked) return;
+    // the next run goes on with it
+    if (reason === 'stopped' && owner.connection === undefined) return;
     const { durable, kept } = subscription;
     if (durable === undefined || reason === 'replaced' || reason === 'cancelled') this.#end(owner, subscription);
     else this.#park(owner, subscription, reason === 'reset' ? undefined : kept);
@@ -284,9 +302,18 @@ export class Subscriptions {
     durable?.owed.clear(reason);
     observation?.end(code === undefined ? undefined : { code });
     if (owner.subscriptions.size === 0 && this.#owners.get(owner.key) === owner) this.#owners.delete(owner.key);
+    if (owner.connection === undefined) this.#keepObserver(owner);
     if (durable === undefined) return;
     if (owner.durable) this.#deps.kept.changed(owner.key);
     else this.#deps.kept.forget(owner.key);
+  }
+
+  /** Keeps an observer without a connection as it is now, where it can be found again. */
+  #keepObserver(owner: Owner): void {
+    const { keptObservers, authenticator } = this.#deps;
+    const place = owner.endpoint?.place;
+    if (place === undefined || owner.subscriptions.size === 0) keptObservers.forget(owner.key);
+    else keptObservers.keep(owner.key, () => owner.observerText(place, (name) => authenticator.stampOf(name)));
   }
 
   /** Clients that were to subscribe again and did not are not waited for any longer. */
@@ -311,28 +338,9 @@ export class Subscriptions {
     return Array.from(this.#deps.source.retained.matching(filter), (message) => message.topic);
   }
 
-  /**
-   * One after the other, so that the bounded queue of the endpoint does not overflow, each as it is by then. Where the
-   * observation ends before, the rest is still due.
-   */
   #sendRetained(owner: Owner, subscription: Subscription): void {
-    const { due } = subscription;
-    if (due.length === 0) return;
-    const next = () => {
-      for (let [topic] = due; topic !== undefined; [topic] = due) {
-        const message = this.#deps.source.retained.get(topic);
-        const sent = () => {
-          due.shift();
-          next();
-        };
-        if (message !== undefined) {
-          subscription.send(message, message.id, sent);
-          return;
-        }
-        due.shift();
-      }
+    sendRetained(this.#deps.source, subscription, () => {
       if (subscription.durable !== undefined) this.#deps.kept.changed(owner.key);
-    };
-    next();
+    });
   }
 }

@@ -70,6 +70,7 @@ export async function startSite(
       endpointAt: (place) => server.endpointAt(place),
     },
     kept: sessions.clients,
+    keptObservers: sessions.observers,
     log,
     options: {
       mode: given.mode ?? 'connection',
