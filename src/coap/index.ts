@@ -69,7 +69,7 @@
  * max_fragment_length and record_size_limit are not answered.
  *
  * Resources. A subscription of a connected client with a QoS above 0 is durable (`resources/subscriptions.ts`): what the client
- * has not acknowledged is held for it as long as it is connected, a hundred messages at most, and sent again where the way
+ * has not acknowledged is held for it as long as it is connected, a thousand messages at most, and sent again where the way
  * to it ended. After exhausted retransmissions, the end of a DTLS session, or a restart of the gateway that is at the next sign of
  * life (at once, where it is known from the last run where the client is); after an RST, or a new login of the same user, once it
  * has subscribed again, for 1.5 heartbeats. Over a restart the client keeps its token; its messages are on the disk before they

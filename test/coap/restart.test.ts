@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { AclRule } from '../../src/connections/index.ts';
-import { settle } from '../log/support.ts';
+import { message, settle } from '../log/support.ts';
 import { again, here, numberOf, run, there } from './support/restarting.ts';
 
 /** Connected clients over a restart of the gateway: an orderly one, a killed process, a power cut. */
@@ -225,15 +225,34 @@ describe('a connected client', () => {
     expect(old.base.metrics.value('holdfast_coap_owed_messages')).toBe(0);
   });
 
-  it('is owed a hundred messages for a subscription, the newest', async () => {
+  it('is owed a thousand messages for a subscription, the newest', async () => {
     const old = await run();
     await old.subscribe(await old.connect('dev'), 'cmd', 'a1');
-    for (let n = 0; n < 150; n++) await old.publish('cmd', `${n}`);
-    expect(old.base.metrics.value('holdfast_coap_owed_messages')).toBe(100);
+    for (let n = 0; n < 1_050; n++) await old.publish('cmd', `${n}`);
+    expect(old.base.metrics.value('holdfast_coap_owed_messages')).toBe(1_000);
     expect(old.base.metrics.value('holdfast_coap_owed_dropped_total', { reason: 'queue_full' })).toBe(50);
     const site = await again(old, 'killed');
     const got = await site.acknowledged();
-    expect(got.at(-1)).toBe('192.0.2.1:1000 a1 149');
+    expect(got.at(-1)).toBe('192.0.2.1:1000 a1 1049');
+    expect(got).toHaveLength(1_000);
+  });
+
+  it('is owed no more than there is room for, of what all are owed', async () => {
+    const old = await run();
+    const topics = Array.from({ length: 20 }, (_, n) => `t${n}`);
+    for (const [at, topic] of topics.entries()) {
+      const from = { address: '192.0.2.9', port: 1_000 + at };
+      await old.subscribe(await old.connect(topic, from), topic, 'a1', from);
+    }
+    const payload = 'x'.repeat(1_000);
+    for (let n = 0; n < 900; n++) {
+      for (const topic of topics) old.pipeline.publish(message(payload, topic), () => undefined);
+      await settle(old.clock, 3);
+    }
+    const owed = old.base.metrics.value('holdfast_coap_owed_messages') ?? 0;
+    expect(owed).toBeGreaterThan(10_000);
+    // with what each takes beside its payload
+    expect(owed * 1_250).toBeLessThan(16 * 1024 * 1024);
   });
 
   it('has its message on the disk, though an upstream has it', async () => {

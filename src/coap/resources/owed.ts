@@ -10,9 +10,13 @@ export interface Debt {
   count: number;
 }
 
+/** What a message takes beside its payload, and each client's place in it, bytes. */
+const overhead = 256;
+const place = 16;
+
 export interface DebtsDeps {
   readonly now: () => number;
-  /** Bytes of payload in all. */
+  /** Bytes of memory in all. */
   readonly maxBytes: number;
   /** The lowest id may have changed. */
   readonly moved: () => void;
@@ -55,18 +59,20 @@ export class Debts {
     }
     if (debt.count === 0) {
       this.#byId.set(id, debt);
-      this.#bytes += debt.payload.length;
+      this.#bytes += debt.payload.length + overhead;
     }
+    this.#bytes += place;
     debt.count += 1;
     return debt;
   }
 
   /** One client has got it, or is not owed it any more. */
   settle(debt: Debt): void {
+    this.#bytes -= place;
     debt.count -= 1;
     if (debt.count > 0) return;
     this.#byId.delete(debt.id);
-    this.#bytes -= debt.payload.length;
+    this.#bytes -= debt.payload.length + overhead;
     this.#deps.moved();
   }
 }

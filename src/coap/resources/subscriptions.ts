@@ -19,9 +19,9 @@ export interface SubscriptionRequest extends SubscriptionFacts {
   readonly connection: Connection | undefined;
 }
 
-/** Bytes of payload that clients are owed, in all; messages that wait for one subscription. */
+/** Bytes of what clients are owed, in all; messages that wait for one subscription, as for an MQTT session. */
 const maxOwedBytes = 16 * 1024 * 1024;
-const maxOwedMessages = 100;
+const maxOwedMessages = 1_000;
 
 /**
  * The subscribed topics of CoAP clients, each an observation of the message layer. That of a connected client with a QoS

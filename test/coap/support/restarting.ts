@@ -45,7 +45,7 @@ export async function run(given: SiteOptions = {}) {
   const acknowledged = async (answer: (one: Sent) => 'ACK' | 'RST' | undefined = () => 'ACK'): Promise<string[]> => {
     const got: string[] = [];
     const seen = new Set<number>();
-    for (let rounds = 0; rounds < 200; rounds++) {
+    for (let rounds = 0; rounds < 2_000; rounds++) {
       const fresh = notifications().filter((one) => one.type === 'CON' && !seen.has(one.mid));
       if (fresh.length === 0) break;
       for (const one of fresh) {
