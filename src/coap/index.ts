@@ -74,6 +74,9 @@
  * life (at once, where it is known from the last run where the client is); after an RST, or a new login of the same user, once it
  * has subscribed again, for 1.5 heartbeats. Over a restart the client keeps its token; its messages are on the disk before they
  * are acknowledged, and are read again from the log.
+ * An observer without a connection, which nothing would tell of a restart, is gone on with where it was (`resources/logins.ts`) and
+ * owed nothing; the first notification is a CON, so that one that is not there any more ends. It is written to the disk at an
+ * orderly end and every ten minutes: after a crash the others have to register again.
  *
  * The client (`client/`) is for one server, over UDP: `CoapClient` → body (blocks) → `Requests` → `Exchange` → `Datagrams`. It
  * shares the codec with the server and nothing else. Requests are CON, one unacknowledged at a time, each with a random token
