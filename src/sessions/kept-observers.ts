@@ -17,10 +17,6 @@ export class KeptObservers {
     this.#writer = writer;
   }
 
-  get count(): number {
-    return this.#texts.size;
-  }
-
   /** `text` tells what there is to keep, whenever it is written. */
   keep(name: string, text: () => string): void {
     this.#texts.set(name, text);

@@ -1,6 +1,6 @@
 import type { Network, QoS } from '../../domain/index.ts';
 import type { KeptObservation, Place } from '../message-layer.ts';
-import { type Fields, fieldsIn, fieldsOf, observationOf, placeOf, writtenObservation } from './kept-fields.ts';
+import { type Fields, fieldsIn, fieldsOf, listOf, observationOf, placeOf, writtenObservation } from './kept-fields.ts';
 
 /** A connected client as it is kept over a restart. */
 export interface KeptClient {
@@ -43,10 +43,8 @@ export function decodeKept(text: string): KeptClient | undefined {
   const { username, stamp = '', network, address, digest, place, subscriptions } = fieldsIn(text);
   if (typeof username !== 'string' || typeof stamp !== 'string') return undefined;
   if ((network !== 'coap' && network !== 'coaps') || typeof address !== 'string') return undefined;
-  if (typeof digest !== 'string' || digest === '' || !Array.isArray(subscriptions)) return undefined;
-  const read = subscriptions.map((one: unknown) => subscriptionOf(fieldsOf(one)));
-  const whole = read.filter((one) => one !== undefined);
-  if (whole.length < read.length) return undefined;
+  const whole = listOf(subscriptions, subscriptionOf);
+  if (typeof digest !== 'string' || digest === '' || whole === undefined) return undefined;
   return { username, stamp, network, address, digest, place: placeOf(fieldsOf(place)), subscriptions: whole };
 }
 

@@ -17,6 +17,13 @@ export function fieldsOf(value: unknown): Fields {
   return typeof value === 'object' && value !== null ? { ...value } : {};
 }
 
+/** All that a list holds, as `read` gives it; undefined where it is none, or `read` makes nothing of one. */
+export function listOf<Item>(list: unknown, read: (fields: Fields) => Item | undefined): Item[] | undefined {
+  if (!Array.isArray(list)) return undefined;
+  const items = list.map((one: unknown) => read(fieldsOf(one))).filter((one) => one !== undefined);
+  return items.length < list.length ? undefined : items;
+}
+
 export function placeOf({ url, address, port }: Fields): Place | undefined {
   if (typeof url !== 'string' || typeof address !== 'string' || typeof port !== 'number') return undefined;
   return { url, address, port };

@@ -1,6 +1,6 @@
 import type { QoS } from '../../domain/index.ts';
 import type { KeptObservation, Place } from '../message-layer.ts';
-import { type Fields, fieldsIn, fieldsOf, observationOf, placeOf, writtenObservation } from './kept-fields.ts';
+import { type Fields, fieldsIn, fieldsOf, listOf, observationOf, placeOf, writtenObservation } from './kept-fields.ts';
 
 /** An observer without a connection as it is kept over a restart. */
 export interface KeptObserver {
@@ -31,10 +31,8 @@ export function encodeObserver({ place, subscriptions }: KeptObserver): string {
 export function decodeObserver(text: string): KeptObserver | undefined {
   const { place: from, subscriptions } = fieldsIn(text);
   const place = placeOf(fieldsOf(from));
-  if (place === undefined || !Array.isArray(subscriptions)) return undefined;
-  const read = subscriptions.map((one: unknown) => subscriptionOf(fieldsOf(one)));
-  const whole = read.filter((one) => one !== undefined);
-  return whole.length < read.length ? undefined : { place, subscriptions: whole };
+  const whole = listOf(subscriptions, subscriptionOf);
+  return place === undefined || whole === undefined ? undefined : { place, subscriptions: whole };
 }
 
 function subscriptionOf({
